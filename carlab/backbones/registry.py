@@ -1,0 +1,54 @@
+"""From a name to a loaded backbone."""
+
+from typing import Any
+
+import torch
+
+from carlab.backbones.protocol import FrozenVlm
+from carlab.errors import SettingError
+
+OFFLINE = "offline"
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+
+
+def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **options: Any) -> FrozenVlm:
+    """Load "offline" (embedded, not CLIP) or a CLIP by folder or hub name.
+
+    Raises
+    ------
+    SettingError
+        If the device or dtype is unknown or not usable here.
+    BackboneError
+        If the weights cannot be found, reached or trusted.
+    """
+    place, precision = check_device(device), check_dtype(dtype, device)
+    if name == OFFLINE:
+        from carlab.backbones.offline import load_offline
+
+        return load_offline(device=place, dtype=precision, **options)
+    from carlab.backbones.checkpoints import load_clip
+
+    return load_clip(name, device=place, dtype=precision, **options)
+
+
+def check_device(device: str) -> torch.device:
+    """Return the torch device if it can be used on this machine."""
+    try:
+        place = torch.device(device)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        usable = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+        usable += ["mps"] if torch.backends.mps.is_available() else []
+        raise SettingError(
+            f"expected a device of this machine ({', '.join(usable)}), got {device!r}; choose one of them"
+        ) from error
+    return place
+
+
+def check_dtype(dtype: str, device: str) -> torch.dtype:
+    """Return the torch dtype if the device computes in it."""
+    if dtype not in DTYPES:
+        raise SettingError(f"expected a dtype out of {', '.join(DTYPES)}, got {dtype!r}; choose one of them")
+    if dtype == "float16" and device.startswith("cpu"):
+        raise SettingError("expected float16 on a GPU, got device 'cpu'; use bfloat16 or float32 there")
+    return getattr(torch, dtype)  # type: ignore[no-any-return]

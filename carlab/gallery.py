@@ -1,0 +1,75 @@
+"""Prompted pictures of one photo, each drawn and encoded once, however often it is asked for."""
+
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from carlab.ledger import timed
+from carlab.overlay import resize_maps
+from carlab.probes import editing, probe
+from carlab.stages.protocols import MaskClassifier, VisualPrompter
+
+LIMIT = 1024
+"""How many pictures and embeddings are kept; the oldest go first."""
+
+
+@dataclass
+class Gallery:
+    """What a classifier has seen of one photo.
+
+    A picture is known by its prompter and its region, so a mask that did not
+    change between two steps, or between two runs, needs no new encoding.
+    """
+
+    image: UInt8[np.ndarray, "h w 3"]
+    classifier: MaskClassifier
+    pictures: dict[Any, UInt8[np.ndarray, "s1 s2 3"]] = field(default_factory=dict)
+    embeddings: dict[Any, Float32[np.ndarray, " d"]] = field(default_factory=dict)
+
+    def show(
+        self, masks: Float32[np.ndarray, "q i j"], threshold: float, prompter: VisualPrompter, batch: int
+    ) -> tuple[UInt8[np.ndarray, "q s1 s2 3"], Float32[np.ndarray, "q d"]]:
+        """Draw each mask above `threshold`, and embed what was drawn, `batch` pictures at a time."""
+        with timed("prompt"):
+            drawn = [self._draw(mask, threshold, prompter) for mask in masks]
+        pictures = probe("classify.pictures", np.stack([picture for _, picture in drawn]))
+        if editing("classify.pictures"):  # the pictures are not those that the keys stand for
+            embeddings = self._encode(list(pictures), batch)
+        else:
+            new = {key: picture for key, picture in drawn if key not in self.embeddings}
+            known = dict(zip(new, self._encode(list(new.values()), batch), strict=True))
+            embeddings = [known[key] if key in known else self.embeddings[key] for key, _ in drawn]
+            _remember(self.embeddings, known)
+        return pictures, probe("classify.embeddings", np.stack(embeddings))
+
+    def _draw(
+        self, mask: Float32[np.ndarray, "i j"], threshold: float, prompter: VisualPrompter
+    ) -> tuple[Any, UInt8[np.ndarray, "s1 s2 3"]]:
+        # One full-size mask at a time: at 12 megapixels a hundred would not fit.
+        region = resize_maps(mask[None], *self.image.shape[:2])[0] > threshold
+        key = prompter, _digest(region)
+        picture = self.pictures.get(key)
+        if picture is None:
+            picture = self.classifier.look(prompter(self.image, region))
+            _remember(self.pictures, {key: picture})
+        return key, picture
+
+    def _encode(
+        self, pictures: list[UInt8[np.ndarray, "s1 s2 3"]], batch: int
+    ) -> list[Float32[np.ndarray, " d"]]:
+        starts = range(0, len(pictures), batch)
+        chunks = (self.classifier.encode_pictures(np.stack(pictures[i : i + batch])) for i in starts)
+        return [embedding for chunk in chunks for embedding in chunk]
+
+
+def _digest(region: Bool[np.ndarray, "h w"]) -> bytes:
+    return blake2b(np.packbits(region).data, digest_size=16).digest()
+
+
+def _remember(store: dict[Any, Any], new: dict[Any, Any]) -> None:
+    store.update(new)
+    for key in list(store)[: max(0, len(store) - LIMIT)]:
+        del store[key]

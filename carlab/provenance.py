@@ -1,0 +1,46 @@
+"""What made a trace: versions, weights, and every setting, as values that JSON can hold."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+VERSIONS = {
+    "carlab": "clip-as-rnn-lab",
+    "torch": "torch",
+    "transformers": "transformers",
+    "numpy": "numpy",
+}
+
+
+def settings(value: Any) -> Any:
+    """Every field of a stage, nested; a backbone becomes its name, a stage says its class."""
+    if hasattr(value, "encode_images"):
+        return value.name
+    if is_dataclass(value) and not isinstance(value, type):
+        inner = {field.name: settings(getattr(value, field.name)) for field in fields(value)}
+        return {"stage": type(value).__name__, **inner}
+    if isinstance(value, Mapping):
+        return {str(key): settings(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [settings(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+
+
+def provenance(model: Any) -> dict[str, str]:
+    """Versions of what computed, and name and digest of each backbone."""
+    made = {name: _version(distribution) for name, distribution in VERSIONS.items()}
+    made["preset"] = model.name
+    for stage in ("proposer", "classifier"):
+        backbone = getattr(getattr(model, stage), "backbone", None)
+        if backbone is not None:
+            made[f"{stage}.backbone"] = backbone.name
+            made[f"{stage}.sha256"] = backbone.sha256
+    return made
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "unknown"

@@ -1,0 +1,229 @@
+"""Queries, templates and background vocabularies: checked once, then only indexed.
+
+>>> check_queries([" red car ", "cat"])
+('red car', 'cat')
+>>> check_background(["road", "Cat", "sky", "road"], ("cat",))
+('road', 'sky')
+>>> fill("a photo of a {}.", "cat")
+'a photo of a cat.'
+"""
+
+import unicodedata
+from collections.abc import Iterable, Set
+from typing import Any
+
+from carlab.errors import QueryError
+
+CAM_TEMPLATE = "a clean origami {}."
+"""Template of the class activation maps (released code, taken over from CLIP-ES)."""
+
+CLASSIFIER_TEMPLATES = (
+    "a clean origami {}.",
+    "a photo of a {}.",
+    "This is a photo of a {}",
+    "There is a {} in the scene",
+    "There is the {} in the scene",
+    "a photo of a {} in the scene",
+    "a photo of a small {}.",
+    "a photo of a medium {}.",
+    "a photo of a large {}.",
+    "This is a photo of a small {}.",
+    "This is a photo of a medium {}.",
+    "This is a photo of a large {}.",
+    "There is a small {} in the scene.",
+    "There is a medium {} in the scene.",
+    "There is a large {} in the scene.",
+)
+"""The 15 templates of the mask classifier, in the order of the released code."""
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+_RELEASE = _words(
+    "ground land grass tree building wall sky lake water river sea railway railroad helmet cloud house "
+    "mountain ocean road rock street valley bridge"
+)
+_TERRESTRIAL = _words(
+    "ground land grass tree mountain rock valley earth terrain forest bush hill field pasture meadow "
+    "plateau cliff canyon ridge peak plain prairie tundra savanna steppe crag knoll dune glen dale "
+    "copse thicket"
+)
+_AQUATIC_ATMOSPHERIC = _words(
+    "sea ocean lake water river sky cloud pond stream lagoon bay gulf fjord estuary creek brook "
+    "reservoir pool spring marsh swamp wetland glacier iceberg atmosphere stratosphere mist fog rain "
+    "drizzle hail sleet snow thunderstorm breeze wind gust hurricane tornado monsoon cumulus cirrus "
+    "stratus nimbus"
+)
+_MAN_MADE = _words(
+    "building house wall road street railway railroad bridge edifice structure apartment condominium "
+    "skyscraper highway boulevard lane alley byway avenue expressway freeway path overpass underpass "
+    "viaduct tunnel footbridge crosswalk culvert dam archway causeway plaza square station terminal"
+)
+
+BACKGROUNDS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "release": _RELEASE,
+    "terrestrial": _TERRESTRIAL,
+    "aquatic-atmospheric": _AQUATIC_ATMOSPHERIC,
+    "man-made": _MAN_MADE,
+    "all": tuple(dict.fromkeys(_TERRESTRIAL + _AQUATIC_ATMOSPHERIC + _MAN_MADE)),
+}
+"""Background vocabularies by name; `BACKGROUND_SOURCES` says where each comes from."""
+
+BACKGROUND_SOURCES: dict[str, str] = {
+    "none": "CLIP as RNN, arXiv 2312.07661v3, ablation of background queries: none",
+    "release": "released code of CLIP as RNN: 23 words, after CLIP-ES (Lin et al., CVPR 2023)",
+    "terrestrial": "CLIP as RNN, arXiv 2312.07661v3, ablation of background queries: terrestrial",
+    "aquatic-atmospheric": "CLIP as RNN, arXiv 2312.07661v3, ablation: aquatic-atmospheric",
+    "man-made": "CLIP as RNN, arXiv 2312.07661v3, ablation of background queries: man-made",
+    "all": "CLIP as RNN, arXiv 2312.07661v3, ablation: its three lists in order, without repeats",
+}
+"""Source of each vocabulary in `BACKGROUNDS`."""
+
+_UNPRINTED = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode categories no query may hold: control, lone surrogate, line and paragraph separator."""
+
+_INVISIBLE = frozenset({"Cf", "Mn", "Zs"})
+"""Categories that need something visible to sit on; joiners of emoji and accents are among them."""
+
+
+def check_queries(queries: Iterable[str] | Any) -> tuple[str, ...]:
+    """Return the queries, outer whitespace stripped, in the order given.
+
+    The position in the result is the query's identity from here on; text is
+    never looked up again.
+
+    Raises
+    ------
+    QueryError
+        If it is one text, a set, or empty, or if an item is no text, is
+        blank, holds control characters, or names the same as another.
+    """
+    # `| Any`, here and below, because this is the gate: whatever comes is answered with a QueryError.
+    texts = _checked(queries, "queries", "['cat']")
+    if not texts:
+        raise QueryError("expected at least one query, got an empty list; write ['cat']")
+    first: dict[str, int] = {}
+    for index, text in enumerate(texts):
+        earlier = first.setdefault(_identity(text), index)
+        if earlier != index:
+            raise QueryError(
+                f"expected different queries, got {_shown(texts[earlier])} at position {earlier} and "
+                f"{_shown(text)} at position {index}, counted from 0; remove one"
+            )
+    return texts
+
+
+def check_background(background: Iterable[str] | Any, queries: Iterable[str]) -> tuple[str, ...]:
+    """Return the background words that compete against `queries`, in the order given.
+
+    Repeats are merged, and a word that equals a query is left out: a query
+    must not compete against itself. None or an empty list gives ().
+
+    Raises
+    ------
+    QueryError
+        If it is one text or a set, or if an item is no text, is blank, or
+        holds control characters.
+    """
+    words = _checked(
+        () if background is None else background, "background", "['sky'] or background_words('all')"
+    )
+    taken = {_identity(query) for query in queries}
+    merged: dict[str, str] = {}
+    for word in words:
+        merged.setdefault(_identity(word), word)
+    return tuple(word for key, word in merged.items() if key not in taken)
+
+
+def background_words(name_or_words: str | Iterable[str] | Any) -> tuple[str, ...]:
+    """Return the words of a vocabulary in `BACKGROUNDS`, or the words given, checked.
+
+    Raises
+    ------
+    QueryError
+        If there is no such vocabulary, or the words fail `check_background`.
+    """
+    if not isinstance(name_or_words, str):
+        return check_background(name_or_words, ())
+    if name_or_words not in BACKGROUNDS:
+        raise QueryError(
+            f"expected one of {', '.join(BACKGROUNDS)}, or a list of words, got {_shown(name_or_words)}; "
+            "write ['sky'] for a word of your own"
+        )
+    return BACKGROUNDS[name_or_words]
+
+
+def check_template(template: str | Any) -> str:
+    """Return the template, stripped, if it has exactly one `{}` and no other brace.
+
+    Raises
+    ------
+    QueryError
+        If it has none, several, or a brace that means anything else, or holds
+        control characters.
+    """
+    _check_text(template, "the template")
+    if [char for char in template if char in "{}"] != ["{", "}"] or "{}" not in template:
+        raise QueryError(
+            f"expected a template with one {{}} and no other brace, got {_shown(template)}; "
+            "write 'a photo of a {}.'"
+        )
+    return template.strip()
+
+
+def fill(template: str, name: str) -> str:
+    """Put a name into a checked template.
+
+    Never `str.format`: a name is the user's text and may hold braces itself.
+    """
+    return template.replace("{}", name)
+
+
+def _checked(texts: Any, what: str, example: str) -> tuple[str, ...]:
+    """Return every text stripped; what is wrong with a list or an item of it is said here."""
+    if isinstance(texts, str | bytes):
+        shown = _shown(texts)
+        raise QueryError(f"expected a list of texts, got the text {shown}; write [{shown}]")
+    if isinstance(texts, Set):  # its order changes from run to run, and with it every label
+        raise QueryError(f"expected a list of texts, got a {type(texts).__name__}; write sorted({what})")
+    try:
+        items = list(texts)
+    except TypeError as error:
+        raise QueryError(
+            f"expected a list of texts, got {type(texts).__name__} for {what}; write {example}"
+        ) from error
+    for index, item in enumerate(items):
+        _check_text(item, f"{what}[{index}]")
+    return tuple(str(item).strip() for item in items)
+
+
+def _check_text(text: Any, where: str) -> None:
+    if not isinstance(text, str):
+        raise QueryError(f"expected a text, got {type(text).__name__} in {where}; write it in quotes")
+    # Stripped first: a line read from a file may keep its newline at the end.
+    for char in text.strip():
+        if unicodedata.category(char) in _UNPRINTED:
+            raise QueryError(
+                f"expected printable text, got U+{ord(char):04X} in {where}, {_shown(text)}; remove it"
+            )
+    if all(char.isspace() or unicodedata.category(char) in _INVISIBLE for char in text):
+        raise QueryError(f"expected a word, got only blanks in {where}, {_shown(text)}; write or remove it")
+
+
+def _identity(text: str) -> str:
+    """Key under which two texts are the same to a tokeniser: case, inner blanks, composed accents."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def _shown(text: str | bytes) -> str:
+    """Show a text on one line, quoted and not too long."""
+    shown = repr(text)
+    return shown if len(shown) <= 80 else f"{shown[:60]}...{shown[-16:]}"
+
+
+def fill_all(template: str, names: Iterable[str]) -> list[str]:
+    """`fill` for every name."""
+    return [fill(template, name) for name in names]

@@ -1,0 +1,1 @@
+"""The five swappable stages of the recurrence, one file each."""
