@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
@@ -153,7 +153,7 @@ def _mode(path: str | os.PathLike[str]) -> int:
         raise _unreadable(path, error) from error
 
 
-def _opened(path: str | os.PathLike[str]) -> BinaryIO:
+def _opened(path: str | os.PathLike[str]) -> io.BufferedReader:
     mode = _mode(path)
     if stat.S_ISDIR(mode):
         raise ImageError(
@@ -174,7 +174,7 @@ def _unreadable(path: str | os.PathLike[str], error: Exception) -> ImageError:
     )
 
 
-def _from_stream(stream: BinaryIO, name: str) -> UInt8[np.ndarray, "h w 3"]:
+def _from_stream(stream: io.BytesIO | io.BufferedReader, name: str) -> UInt8[np.ndarray, "h w 3"]:
     with _decoding(name):
         if not stream.read(1):
             raise ImageError(f"expected an image, got {name} without content; save or download it again")

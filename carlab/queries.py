@@ -9,7 +9,8 @@
 """
 
 import unicodedata
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from carlab.errors import QueryError
@@ -187,7 +188,7 @@ def _checked(texts: Any, what: str, example: str) -> tuple[str, ...]:
     if isinstance(texts, str | bytes):
         shown = _shown(texts)
         raise QueryError(f"expected a list of texts, got the text {shown}; write [{shown}]")
-    if isinstance(texts, Set):  # its order changes from run to run, and with it every label
+    if isinstance(texts, AbstractSet):  # its order changes from run to run, and with it every label
         raise QueryError(f"expected a list of texts, got a {type(texts).__name__}; write sorted({what})")
     try:
         items = list(texts)

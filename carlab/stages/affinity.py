@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+import torch
+from jaxtyping import Bool, Float, Float32
 from skimage.measure import label, regionprops
+from torch import Tensor
 
 from carlab.errors import SettingError
 from carlab.probes import probe
@@ -35,22 +37,25 @@ class Affinity:
                 f"expected a box threshold (lambda) in [0, 1], got {self.box_threshold}; the paper uses 0.3 to 0.7"
             )
 
-    def transition(self, relations: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    def transition(self, relations: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
         """D: `relations` made doubly stochastic, symmetric, and squared (METHOD section 3)."""
         walk = relations
         for _ in range(self.rounds):
-            walk = walk / walk.sum(axis=0, keepdims=True)
-            walk = walk / walk.sum(axis=1, keepdims=True)
+            walk = walk / walk.sum(dim=0, keepdim=True)
+            walk = walk / walk.sum(dim=1, keepdim=True)
         walk = (walk + walk.T) / 2
-        return np.asarray(probe("affinity.transition", walk @ walk))
+        return probe("affinity.transition", walk @ walk)  # type: ignore[no-any-return]
 
     def refine(
-        self, cams: Float[np.ndarray, "q i j"], transition: Float[np.ndarray, "n n"]
-    ) -> Float[np.ndarray, "q i j"]:
+        self, cams: Float32[np.ndarray, "q i j"], transition: Float[Tensor, "n n"]
+    ) -> Float32[np.ndarray, "q i j"]:
         """(D * M) @ cam for every query, before min-max."""
         boxes = probe("affinity.boxes", np.stack([self.boxes(cam) for cam in cams]))
-        evidence = np.where(boxes, cams, 0).reshape(len(cams), -1)
-        return (evidence @ transition.T).reshape(cams.shape).astype(cams.dtype)
+        evidence = torch.from_numpy(np.where(boxes, cams, 0).reshape(len(cams), -1)).to(transition)
+        # Query by query, as released: where D is nearly flat, min-max magnifies the last bits,
+        # and one product of all queries would add them up in another order.
+        refined = torch.stack([transition @ line for line in evidence])
+        return refined.float().cpu().numpy().reshape(cams.shape)
 
     def boxes(self, cam: Float[np.ndarray, "i j"]) -> Bool[np.ndarray, "i j"]:
         """M: the union of the bounding boxes of a CAM in [0, 1]."""

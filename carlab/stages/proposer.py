@@ -61,10 +61,9 @@ class Proposals:
 
     backbone: FrozenVlm
     trunk: Trunk
-    relations: Float[np.ndarray, "n n"]
     texts: dict[str, Evidence] = field(default_factory=dict)
     backgrounds: dict[tuple[str, ...], Evidence] = field(default_factory=dict)
-    transitions: dict[Affinity, Float[np.ndarray, "n n"]] = field(default_factory=dict)
+    transitions: dict[Affinity, Float[Tensor, "n n"]] = field(default_factory=dict)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -81,12 +80,12 @@ class Proposals:
                 self.backgrounds[background] = gathered.pop()
             self.texts.update(zip(missing, gathered, strict=True))
 
-    def transition(self, affinity: Affinity) -> Float[np.ndarray, "n n"]:
+    def transition(self, affinity: Affinity) -> Float[Tensor, "n n"]:
         """D of this image, computed once per setting of the affinity."""
         if affinity not in self.transitions:
             with timed("affinity"):
                 count("affinity")
-                self.transitions[affinity] = affinity.transition(self.relations)
+                self.transitions[affinity] = affinity.transition(self.trunk.relations)
         return self.transitions[affinity]
 
 
@@ -140,9 +139,12 @@ class GradCam:
             If the model answers with NaN or infinity.
         """
         trunk = self.backbone.trunk(image)
-        trunk = replace(trunk, activations=probe("cam.activations", trunk.activations))
-        relations = as_numpy(probe(f"affinity.{trunk.relation_kind}", trunk.relations))
-        proposals = Proposals(self.backbone, trunk, relations)
+        trunk = replace(
+            trunk,
+            activations=probe("cam.activations", trunk.activations),
+            relations=probe(f"affinity.{trunk.relation_kind}", trunk.relations),
+        )
+        proposals = Proposals(self.backbone, trunk)
         if self.affinity is not None:
             proposals.transition(self.affinity)
         self._gather(proposals, queries, background, 0)
