@@ -1,2 +1,6 @@
-def trace_text(trace): return "t"
-def trace_html(trace): return "t"
+def trace_text(trace):
+    return "t"
+
+
+def trace_html(trace):
+    return "t"

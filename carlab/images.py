@@ -128,9 +128,9 @@ def _expanded(path: Any) -> list[Path]:
     if not isinstance(path, str | os.PathLike):
         raise ImageError(f"expected a path, got {type(path).__name__}; write it as a text in quotes")
     if not stat.S_ISDIR(_mode(path)):
-        return [Path(path)]
+        return [Path(os.fsdecode(path))]
     try:
-        images = sorted(entry for entry in Path(path).iterdir() if _is_image(entry))
+        images = sorted(entry for entry in Path(os.fsdecode(path)).iterdir() if _is_image(entry))
     except OSError as error:
         raise _unreadable(path, error) from error
     if not images:
@@ -244,7 +244,7 @@ def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 where the block is damaged, as every viewer does."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # noqa: BLE001  a damaged block can raise anything; the pixels are still good
+    except Exception:
         return 1
 
 

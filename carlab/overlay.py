@@ -40,7 +40,7 @@ def resize_maps(maps: Float32[np.ndarray, "q i j"], height: int, width: int) -> 
     """Bilinear resize of soft masks from patches to pixels (half-pixel centres)."""
     pixels = np.empty((len(maps), height, width), dtype=np.float32)
     for target, patch_map in zip(pixels, maps, strict=True):
-        target[:] = Image.fromarray(patch_map).resize((width, height), Image.Resampling.BILINEAR)
+        target[:] = np.asarray(Image.fromarray(patch_map).resize((width, height), Image.Resampling.BILINEAR))
     return pixels
 
 

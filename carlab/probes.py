@@ -40,9 +40,7 @@ PROBES: dict[str, ProbeInfo] = {
     "cam.raw": ProbeInfo("q i j", "step", "Grad-CAM after relu, before min-max"),
     "cam.normalised": ProbeInfo("q i j", "step", "Grad-CAM in [0, 1]"),
     "affinity.attention": ProbeInfo("n n", "image", "patch attention, mean of heads and blocks"),
-    "affinity.similarity": ProbeInfo(
-        "n n", "image", "patch similarity of a backbone without attention"
-    ),
+    "affinity.similarity": ProbeInfo("n n", "image", "patch similarity of a backbone without attention"),
     "affinity.transition": ProbeInfo("n n", "image", "D: the doubly normalised, squared affinity"),
     "affinity.boxes": ProbeInfo("q i j", "step", "box mask M of each query, 0 or 1"),
     "mask.refined": ProbeInfo("q i j", "step", "soft mask in [0, 1] after the affinity"),
@@ -72,9 +70,7 @@ class _Recorder:
 
 
 _recorders: ContextVar[tuple[_Recorder, ...]] = ContextVar("carlab_recorders", default=())
-_edits: ContextVar[tuple[tuple[str, Callable[[Any], Any]], ...]] = ContextVar(
-    "carlab_edits", default=()
-)
+_edits: ContextVar[tuple[tuple[str, Callable[[Any], Any]], ...]] = ContextVar("carlab_edits", default=())
 
 
 @contextmanager

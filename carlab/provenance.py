@@ -14,9 +14,10 @@ VERSIONS = {
 
 
 def settings(value: Any) -> Any:
-    """Every field of a stage, nested; a backbone becomes its name, a stage says its class."""
+    """Every field of a stage, nested, with its class; of a backbone all but its weights."""
     if hasattr(value, "encode_images"):
-        return value.name
+        plain = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {name: item for name, item in plain.items() if isinstance(item, str | int | float | None)}
     if is_dataclass(value) and not isinstance(value, type):
         inner = {field.name: settings(getattr(value, field.name)) for field in fields(value)}
         return {"stage": type(value).__name__, **inner}

@@ -186,7 +186,7 @@ def fill(template: str, name: str) -> str:
 def _checked(texts: Any, what: str, example: str) -> tuple[str, ...]:
     """Return every text stripped; what is wrong with a list or an item of it is said here."""
     if isinstance(texts, str | bytes):
-        shown = _shown(texts)
+        shown = _shown(texts if isinstance(texts, str) else texts.decode(errors="replace"))
         raise QueryError(f"expected a list of texts, got the text {shown}; write [{shown}]")
     if isinstance(texts, AbstractSet):  # its order changes from run to run, and with it every label
         raise QueryError(f"expected a list of texts, got a {type(texts).__name__}; write sorted({what})")
@@ -219,7 +219,7 @@ def _identity(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
-def _shown(text: str | bytes) -> str:
+def _shown(text: str) -> str:
     """Show a text on one line, quoted and not too long."""
     shown = repr(text)
     return shown if len(shown) <= 80 else f"{shown[:60]}...{shown[-16:]}"

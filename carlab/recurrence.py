@@ -9,7 +9,7 @@ steps.
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Int, UInt8
@@ -130,7 +130,7 @@ class Prepared:
         image: UInt8[np.ndarray, "h w 3"],
         queries: tuple[str, ...],
         background: Sequence[str],
-    ) -> Self:
+    ) -> "Prepared":
         """Run what is needed once; see `ClipAsRnn.prepare`."""
         words = check_background(background, queries)
         with open_ledger() as ledger, _recording() as recorded:
@@ -198,9 +198,7 @@ class Prepared:
         with open_ledger() as ledger, _recording() as recorded:
             with timed("propose"):
                 cams, masks = model.proposer(self.proposals, names, self.background, t)
-            pictures, embeddings = self.gallery.show(
-                masks, model.mask_threshold, model.prompter, model.batch
-            )
+            pictures, embeddings = self.gallery.show(masks, model.mask_threshold, model.prompter, model.batch)
             with timed("classify"):
                 probs = model.classifier(embeddings, self.texts, active)
             kept = model.filter(probs)

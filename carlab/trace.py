@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
@@ -147,7 +147,7 @@ class Trace:
         return write_archive(path, *self.to_arrays())
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
+    def load(cls, path: str | os.PathLike[str]) -> "Trace":
         """Read a file that `save` wrote. Needs no model and no torch.
 
         Raises
@@ -191,7 +191,7 @@ class Trace:
         return arrays, metadata
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> Self:
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> "Trace":
         """Build a trace from what `to_arrays` gave."""
         image = arrays["image"]
         steps = tuple(

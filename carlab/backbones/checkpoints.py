@@ -11,6 +11,7 @@ from transformers import CLIPModel, CLIPTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from carlab.backbones.clip import Clip
+from carlab.backbones.quiet import quiet
 from carlab.errors import BackboneError
 
 WAYS_OUT = 'give a local folder with the checkpoint, or use the backbone "offline"'
@@ -31,9 +32,14 @@ def load_clip(name: str, *, device: torch.device, dtype: torch.dtype, **options:
     folder = Path(name).expanduser()
     source = _local_folder(folder) if folder.is_dir() else _hub_source(name)
     try:
-        model, report = CLIPModel.from_pretrained(
-            **source, dtype=dtype, use_safetensors=True, attn_implementation="sdpa", output_loading_info=True
-        )
+        with quiet():
+            model, report = CLIPModel.from_pretrained(
+                **source,
+                dtype=dtype,
+                use_safetensors=True,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
         tokenizer = CLIPTokenizerFast.from_pretrained(**source)
         processor = CLIPImageProcessorPil.from_pretrained(**source)
     except Exception as error:  # loaders raise anything from OSError to RuntimeError and SafetensorError
@@ -62,7 +68,9 @@ def _local_folder(folder: Path) -> dict[str, Any]:
             f"({_first_line(error)}); save the model there with save_pretrained"
         ) from error
     if kind != "clip":
-        raise BackboneError(f"expected a checkpoint of type 'clip', got {kind!r} in {str(folder)!r}; {WAYS_OUT}")
+        raise BackboneError(
+            f"expected a checkpoint of type 'clip', got {kind!r} in {str(folder)!r}; {WAYS_OUT}"
+        )
     return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
 
 
@@ -107,7 +115,7 @@ def _reachable(name: str, repository: str) -> bool:
         asking.join(HUB_SECONDS)
     if failure:
         raise BackboneError(
-            f"expected the model hub to hand out {name!r}, got no model ({_first_line(failure[0])}); {WAYS_OUT}"
+            f"expected {name!r} from the model hub, got nothing ({_first_line(failure[0])}); {WAYS_OUT}"
         ) from failure[0]
     return True
 

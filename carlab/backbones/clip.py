@@ -28,7 +28,7 @@ Positions = Literal["bicubic", "bilinear half"]
 _M = TypeVar("_M", bound=torch.nn.Module)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Clip:
     """A CLIP checkpoint as proposer or classifier.
 
@@ -54,6 +54,10 @@ class Clip:
     positions: Positions = "bicubic"
     side_multiple: int | None = None
     max_side: int = 1024
+
+    def __repr__(self) -> str:
+        """Name only: a stage that holds a model is still printed in one line."""
+        return f"<{self.name}>"
 
     @property
     def input_side(self) -> int:

@@ -34,7 +34,8 @@ class Affinity:
     def __post_init__(self) -> None:
         if not 0 <= self.box_threshold <= 1:
             raise SettingError(
-                f"expected a box threshold (lambda) in [0, 1], got {self.box_threshold}; the paper uses 0.3 to 0.7"
+                f"expected a box threshold (lambda) in [0, 1], got {self.box_threshold}; "
+                "the paper uses 0.3 to 0.7"
             )
 
     def transition(self, relations: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:

@@ -1,9 +1,8 @@
-"""g, the mask classifier: how well does each prompted picture show each active query?"""
+"""g, the mask classifier: how well each prompted picture shows each active query."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,10 +15,8 @@ from carlab.errors import BackboneError, SettingError
 from carlab.probes import as_numpy, probe
 from carlab.queries import CLASSIFIER_TEMPLATES, check_template, fill_all
 
-Fit = Literal["squash", "pad", "crop"]
-Ensemble = Literal["embeddings", "probabilities"]
-FITS: tuple[Fit, ...] = ("squash", "pad", "crop")
-ENSEMBLES: tuple[Ensemble, ...] = ("embeddings", "probabilities")
+FITS = ("squash", "pad", "crop")
+ENSEMBLES = ("embeddings", "probabilities")
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,8 @@ class TemplateClassifier:
 
     backbone: FrozenVlm
     templates: tuple[str, ...] = CLASSIFIER_TEMPLATES
-    ensemble: Ensemble = "embeddings"
-    fit: Fit = "squash"
+    ensemble: str = "embeddings"
+    fit: str = "squash"
     skip_blocks: int = 0
     side: int | None = None
 
@@ -119,9 +116,7 @@ def mean_direction(texts: Float[np.ndarray, "p Q d"]) -> Float[np.ndarray, "1 Q 
     return np.asarray(mean * (lengths / np.linalg.norm(mean, axis=-1))[..., None])
 
 
-def fit_square(
-    picture: UInt8[np.ndarray, "h w 3"], side: int, fit: Fit
-) -> UInt8[np.ndarray, "s s 3"]:
+def fit_square(picture: UInt8[np.ndarray, "h w 3"], side: int, fit: str) -> UInt8[np.ndarray, "s s 3"]:
     """Resize to `side` x `side` (bicubic): squashed, padded with the mean colour, or its centre cut out."""
     height, width = picture.shape[:2]
     if fit == "squash":

@@ -135,7 +135,9 @@ class _Outline(Prompt):
 
     def __post_init__(self) -> None:
         if self.width < 1:
-            raise SettingError(f"expected a line width of 1 pixel or more, got {self.width}; the release uses 1")
+            raise SettingError(
+                f"expected a line width of 1 pixel or more, got {self.width}; the release uses 1"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What each stage must be able to do. Anything that does it can take the stage's place."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float32, Int, UInt8
 from carlab.stages.proposer import Proposal
 
 
+@runtime_checkable
 class MaskProposer(Protocol):
     """f: the image once, then any subset of the queries by arithmetic."""
 
@@ -22,11 +23,14 @@ class MaskProposer(Protocol):
         """Whether what another proposer prepared serves this one."""
         ...
 
-    def __call__(self, proposals: Any, queries: Sequence[str], background: tuple[str, ...], t: int) -> Proposal:
+    def __call__(
+        self, proposals: Any, queries: Sequence[str], background: tuple[str, ...], t: int
+    ) -> Proposal:
         """CAMs and soft masks of the active queries in step `t` (from 0)."""
         ...
 
 
+@runtime_checkable
 class VisualPrompter(Protocol):
     """v: draw one region onto the photo."""
 
@@ -37,6 +41,7 @@ class VisualPrompter(Protocol):
         ...
 
 
+@runtime_checkable
 class MaskClassifier(Protocol):
     """g: score every prompted picture against every active query."""
 
@@ -62,6 +67,7 @@ class MaskClassifier(Protocol):
         ...
 
 
+@runtime_checkable
 class QueryFilter(Protocol):
     """sigma: who stays."""
 
@@ -70,6 +76,7 @@ class QueryFilter(Protocol):
         ...
 
 
+@runtime_checkable
 class Refiner(Protocol):
     """Soft masks to final masks, once, after the last step."""
 

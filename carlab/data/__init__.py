@@ -1,0 +1,1 @@
+"""Facts that ship with carlab: class names, and their sentence vectors."""

@@ -1,0 +1,236 @@
+"""Every number of the method, in one place, each with its source.
+
+`offline()` is the embedded default. `reference(dataset)` is the released code,
+quirk by quirk; `paper(dataset)` is the method as written. Section numbers are
+those of the paper (arXiv 2312.07661v3); quirk numbers are explained in
+docs/fidelity.md.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from carlab.backbones import load_backbone
+from carlab.backbones.protocol import FrozenVlm
+from carlab.errors import SettingError
+from carlab.queries import BACKGROUNDS, CLASSIFIER_TEMPLATES
+from carlab.recurrence import ClipAsRnn
+from carlab.stages.affinity import Affinity
+from carlab.stages.classifier import TemplateClassifier
+from carlab.stages.filter import Threshold
+from carlab.stages.prompter import Blur, Combined, Crop, Prompt, prompts
+from carlab.stages.proposer import GradCam
+from carlab.stages.refiner import DenseCrf
+
+BASE_16 = "openai/clip-vit-base-patch16"
+LARGE_14 = "openai/clip-vit-large-patch14"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Settings of one data set, as released (configuration files of the released code)."""
+
+    eta: float
+    """Mask threshold."""
+    theta: float
+    """Score a query must exceed."""
+    box: float
+    """lambda: share of a CAM's maximum that its boxes hold."""
+    prompts: tuple[str, ...]
+    stuff_prompts: tuple[str, ...] | None = None
+    """Prompts of the second pass over stuff classes, where they differ."""
+    classifier: str = LARGE_14
+    referring: bool = False
+    paper_theta: float | None = None
+    paper_prompts: tuple[str, ...] | None = None
+
+
+_ADE = Numbers(0.6, 0.25, 0.7, ("grey", "blur"))
+
+DATASETS: dict[str, Numbers] = {
+    "voc": Numbers(0.4, 0.6, 0.4, ("circle", "blur")),
+    "coco": Numbers(0.5, 0.3, 0.5, ("blur", "grey")),
+    "context": Numbers(0.6, 0.25, 0.4, ("blur", "circle"), ("blur", "grey"), paper_theta=0.2),
+    "pc459": Numbers(0.4, 0.25, 0.7, ("grey", "blur")),
+    "ade150": _ADE,
+    "ade847": _ADE,
+    "refcoco": Numbers(
+        0.5, 0.3, 0.5, ("circle",), classifier=BASE_16, referring=True, paper_prompts=("circle", "blur")
+    ),
+    "refcoco+": Numbers(0.2, 0.1, 0.5, ("circle", "blur"), classifier=BASE_16, referring=True),
+    "refcocog": Numbers(0.5, 0.1, 0.6, ("circle", "blur"), classifier=BASE_16, referring=True),
+    "gres": Numbers(0.5, 0.0, 0.3, ("circle",), referring=True),
+}
+"""Settings by data set; the proposer is always CLIP ViT-B/16."""
+
+PRESETS = ("offline", *(f"{kind}/{name}" for kind in ("reference", "paper") for name in DATASETS))
+"""Every name that `load` takes."""
+
+
+def load(
+    preset: str = "offline",
+    *,
+    proposer: str | None = None,
+    classifier: str | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> ClipAsRnn:
+    """Build a model from a preset's name: "offline", "reference/voc", "paper/coco", ...
+
+    Parameters
+    ----------
+    preset
+        One of `PRESETS`.
+    proposer, classifier
+        Other backbones than the preset's: "offline", a local folder, or a hub name.
+    device, dtype
+        Where and in what precision the models compute, e.g. "cuda" and "bfloat16".
+
+    Raises
+    ------
+    SettingError
+        If the preset, the device or the dtype is unknown.
+    BackboneError
+        If the weights cannot be found or reached.
+    """
+    kind, _, dataset = preset.partition("/")
+    places: dict[str, Any] = {"device": device, "dtype": dtype}
+    if preset == "offline":
+        return offline(proposer=proposer, classifier=classifier, **places)
+    if preset in PRESETS:
+        build = {"reference": reference, "paper": paper}[kind]
+        return build(dataset, proposer=proposer, classifier=classifier, **places)
+    raise SettingError(f"expected a preset out of {', '.join(PRESETS)}, got {preset!r}; choose one of them")
+
+
+def offline(
+    *,
+    proposer: str | None = None,
+    classifier: str | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> ClipAsRnn:
+    """The embedded default: no network, no CLIP. Numbers tuned on VOC 2012 train photos alone."""
+    f, g = _backbones(proposer or "offline", classifier or "offline", device, dtype)
+    return ClipAsRnn(
+        proposer=GradCam(f, affinity=Affinity(0.4), template="{}"),
+        prompter=Blur() + Crop(),
+        classifier=TemplateClassifier(g, templates=("{}",)),
+        filter=Threshold(0.3, keep_best=False),
+        refiner=DenseCrf(),
+        mask_threshold=0.4,
+        background=BACKGROUNDS["release"],
+        name="offline",
+    )
+
+
+def reference(
+    dataset: str = "voc",
+    *,
+    stuff: bool = False,
+    proposer: str | None = None,
+    classifier: str | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> ClipAsRnn:
+    """The released code, every quirk on, with its settings for `dataset`.
+
+    `stuff` takes the settings of the second pass over stuff classes, whose
+    background words are the names of the things. Needs OpenCV (extra
+    `opencv`), to draw pixel for pixel as released.
+
+    Raises
+    ------
+    SettingError
+        If there are no settings for `dataset`.
+    BackboneError
+        If the weights cannot be found or reached.
+    """
+    numbers = _numbers(dataset)
+    f, g = _backbones(
+        proposer or BASE_16,
+        classifier or numbers.classifier,
+        device,
+        dtype,
+        positions="bilinear half",
+        side_multiple=16,
+    )
+    names = numbers.stuff_prompts if stuff and numbers.stuff_prompts else numbers.prompts
+    return ClipAsRnn(
+        proposer=GradCam(
+            f,
+            affinity=Affinity(numbers.box, cut_border=True),
+            compete=not numbers.referring,
+            first_template="{}",
+            keep_probability=True,
+        ),
+        prompter=released_prompts(names),
+        classifier=TemplateClassifier(g, ensemble="probabilities", fit="crop", skip_blocks=1),
+        filter=Threshold(numbers.theta, keep_best=True),
+        refiner=DenseCrf(compete=not numbers.referring, released_image=True),
+        mask_threshold=numbers.eta,
+        background=BACKGROUNDS["release"],
+        min_steps=2,
+        name=f"reference/{dataset}",
+    )
+
+
+def paper(
+    dataset: str = "voc",
+    *,
+    stuff: bool = False,
+    proposer: str | None = None,
+    classifier: str | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> ClipAsRnn:
+    """The method as the paper writes it, no quirk of the release; parameters as `reference`."""
+    numbers = _numbers(dataset)
+    f, g = _backbones(proposer or BASE_16, classifier or numbers.classifier, device, dtype)
+    names = numbers.stuff_prompts if stuff and numbers.stuff_prompts else numbers.prompts
+    return ClipAsRnn(
+        proposer=GradCam(f, affinity=Affinity(numbers.box), compete=not numbers.referring),
+        prompter=prompts(numbers.paper_prompts or names),
+        classifier=TemplateClassifier(g, templates=CLASSIFIER_TEMPLATES),
+        filter=Threshold(
+            numbers.theta if numbers.paper_theta is None else numbers.paper_theta, keep_best=False
+        ),
+        refiner=DenseCrf(compete=not numbers.referring),
+        mask_threshold=numbers.eta,
+        background=BACKGROUNDS["all"],
+        name=f"paper/{dataset}",
+    )
+
+
+def released_prompts(names: tuple[str, ...]) -> Prompt:
+    """Prompts drawn by OpenCV, with the release's grey weights and centred rectangle."""
+    quirks: dict[str, dict[str, Any]] = {
+        "circle": {"engine": "opencv"},
+        "contour": {"engine": "opencv"},
+        "rectangle": {"engine": "opencv", "centred": True},
+        "blur": {"engine": "opencv"},
+        "grey": {"swapped": True},
+    }
+    parts = (prompts([name]) for name in names)
+    return Combined(
+        tuple(replace(part, **quirks.get(name, {})) for name, part in zip(names, parts, strict=True))
+    )
+
+
+def _numbers(dataset: str) -> Numbers:
+    if dataset not in DATASETS:
+        raise SettingError(
+            f"expected a data set out of {', '.join(DATASETS)}, got {dataset!r}; choose one of them"
+        )
+    return DATASETS[dataset]
+
+
+def _backbones(
+    proposer: str, classifier: str, device: str, dtype: str, **clip: Any
+) -> tuple[FrozenVlm, FrozenVlm]:
+    """Load f and g; once where they are the same."""
+
+    def one(name: str) -> FrozenVlm:
+        return load_backbone(name, device=device, dtype=dtype, **({} if name == "offline" else clip))
+
+    f = one(proposer)
+    return f, f if classifier == proposer else one(classifier)

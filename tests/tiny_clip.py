@@ -1,0 +1,55 @@
+"""A real CLIP with few random weights, saved as a checkpoint: no test needs a download."""
+
+import json
+from pathlib import Path
+
+import torch
+from transformers import CLIPConfig, CLIPModel
+
+TOWER = {"hidden_act": "quick_gelu", "num_attention_heads": 2, "projection_dim": 32}
+
+
+def save_tiny_clip(folder: Path, *, patch: int = 16, size: int = 64, layers: int = 3, seed: int = 0) -> Path:
+    """Save model, byte-level tokenizer and preprocessor to `folder`; the same weights for the same seed."""
+    words = [*(chr(code) for code in byte_letters()), "<|startoftext|>", "<|endoftext|>"]
+    words = [*words[:256], *(letter + "</w>" for letter in words[:256]), *words[256:]]
+    text = {**TOWER, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+    text |= {"vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
+    vision = {**TOWER, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": layers}
+    vision |= {"image_size": size, "patch_size": patch}
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=32))
+    with torch.no_grad():  # as initialised, every position is the same and every attention flat
+        for name, weight in model.vision_model.named_parameters():
+            if weight.ndim > 1:
+                weight *= 3 if "embedding" not in name else 1
+    model.save_pretrained(folder)
+    for name, content in {
+        "vocab.json": {word: index for index, word in enumerate(words)},
+        "tokenizer_config.json": {
+            "tokenizer_class": "CLIPTokenizer",
+            "model_max_length": 77,
+            "bos_token": "<|startoftext|>",
+            "eos_token": "<|endoftext|>",
+            "pad_token": "<|endoftext|>",
+            "unk_token": "<|endoftext|>",
+        },
+        "preprocessor_config.json": {
+            "image_processor_type": "CLIPImageProcessor",
+            "image_mean": [0.5, 0.45, 0.4],
+            "image_std": [0.27, 0.26, 0.28],
+            "size": {"shortest_edge": size},
+            "crop_size": {"height": size, "width": size},
+        },
+    }.items():
+        (folder / name).write_text(json.dumps(content))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    return folder
+
+
+def byte_letters() -> list[int]:
+    """Code points that stand for the bytes 0 to 255 in byte-level tokenizers."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    rest = [byte for byte in range(256) if byte not in plain]
+    return [*plain, *(256 + k for k in range(len(rest)))]

@@ -1,0 +1,220 @@
+"""The loop: stops, counts of passes, hooks, and what a prepared photo shares between runs."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import carlab
+from carlab.errors import CarlabError, ProbeError, QueryError, SettingError
+from carlab.ledger import open_ledger
+from carlab.probes import PROBES, editing, recorded_patterns
+from carlab.recurrence import ClipAsRnn
+from carlab.stages.classifier import TemplateClassifier
+from carlab.stages.filter import Threshold
+from carlab.stages.prompter import Contour
+from carlab.stages.refiner import DenseCrf, NoRefiner
+from tests.conftest import WORDS
+
+
+def test_everything_kept_is_one_step(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    trace = replace(tiny, filter=Threshold(0.0))(photo, WORDS)
+    assert (len(trace.steps), trace.stop, trace.found) == (1, "fixed point", WORDS)
+
+
+def test_nothing_present_is_an_answer(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    trace = replace(tiny, filter=Threshold(1.0, keep_best=False))(photo, WORDS)
+    assert (trace.stop, trace.found, trace.refined.shape) == ("nothing present", (), (0, 70, 90))
+    assert not trace.labels.any()
+    assert {drop.step for drop in trace.drops} == {0}
+
+
+def test_keep_best_always_leaves_one(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    trace = replace(tiny, filter=Threshold(1.0, keep_best=True))(photo, WORDS)
+    assert len(trace.found) == 1
+    assert trace.survivors[0] == np.nanargmax(trace.scores[0])
+
+
+def test_step_limits(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    least = replace(tiny, filter=Threshold(0.0), min_steps=3)(photo, WORDS)
+    assert (len(least.steps), least.stop) == (3, "fixed point")
+    most = replace(tiny, filter=Threshold(0.2), max_steps=1)(photo, WORDS)
+    assert len(most.steps) == 1
+    assert most.stop == "step limit"
+    assert len(most.refined) == len(most.survivors) < len(WORDS)
+
+
+def test_each_thing_is_done_once(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    trace = tiny(photo, WORDS)
+    assert trace.passes["trunk"] == trace.passes["affinity"] == 1
+    assert trace.passes["vjp"] == len(WORDS) + 1
+    assert trace.passes["image encode"] <= sum(len(step.active) for step in trace.steps)
+
+
+def test_an_unchanged_mask_is_not_encoded_again(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    alone = replace(tiny.proposer, compete=False)  # masks then do not depend on who else is there
+    trace = replace(tiny, proposer=alone, filter=Threshold(0.0), min_steps=4)(photo, WORDS)
+    assert len(trace.steps) == 4
+    assert trace.passes["image encode"] == len(WORDS)
+
+
+def test_a_rerun_makes_no_trunk_pass_and_no_product(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    prepared = tiny.prepare(photo, WORDS)
+    first = prepared.run()
+    with open_ledger() as ledger:
+        again = prepared.run()
+        prepared.run(filter=Threshold(first.threshold + 1e-7, keep_best=True))
+        prepared.run(refiner=DenseCrf())
+    assert ledger.passes == {}
+    assert again.found == first.found
+    with open_ledger() as ledger:
+        prepared.run(proposer=replace(tiny.proposer, background_weight=0.5))
+        prepared.run(prompter=Contour())
+    assert set(ledger.passes) == {"image encode"}
+
+
+def test_a_rerun_is_a_run(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    """What is shared between runs must not be seen in the result."""
+    prepared = tiny.prepare(photo, WORDS)
+    prepared.run()
+    changes = {
+        "filter": Threshold(0.15, keep_best=True),
+        "proposer": replace(tiny.proposer, background_weight=0.3, compete=False),
+        "classifier": replace(tiny.classifier, fit="pad"),
+        "prompter": Contour(width=3),
+        "mask_threshold": 0.6,
+        "background": ("grass",),
+    }
+    for name, value in changes.items():
+        shared, fresh = prepared.run(**{name: value}), replace(tiny, **{name: value})(photo, WORDS)
+        assert len(shared.steps) == len(fresh.steps), name
+        for a, b in zip(shared.steps, fresh.steps, strict=True):
+            np.testing.assert_allclose(a.cams, b.cams, atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(a.probs, b.probs, atol=1e-5, err_msg=name)
+        assert shared.settings == fresh.settings
+        assert shared.background == fresh.background
+
+
+def test_a_query_does_not_compete_with_itself(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    assert tiny(photo, ["Sky", "cat"]).background == ("ground",)
+
+
+def test_background_of_a_call(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    assert tiny(photo, ["cat"], background=["road"]).background == ("road",)
+    assert tiny(photo, ["cat"], background=()).background == ()
+
+
+def test_every_probe_fires_with_its_axes(tiny: ClipAsRnn, offline: ClipAsRnn, photo: np.ndarray) -> None:
+    fired: set[str] = set()
+    for model in (tiny, offline):
+        trace = model(photo, WORDS, record=["*"])
+        lengths = {
+            "Q": len(WORDS),
+            "B": len(trace.background),
+            "h": 70,
+            "w": 90,
+            "p": trace.probes["classify.texts"].shape[0],
+            "s": trace.steps[0].prompted.shape[1],
+            "3": 3,
+            "k": len(trace.survivors),
+            "i": trace.steps[0].cams.shape[1],
+            "j": trace.steps[0].cams.shape[2],
+            "n": trace.steps[0].cams[0].size,
+            "c": trace.probes["cam.activations"].shape[1],
+            "d": trace.probes["classify.texts"].shape[2],
+        }
+        for step in trace.steps:
+            for name, value in {**trace.probes, **step.probes}.items():
+                axes = PROBES[name].axes.split()
+                expected = {**lengths, "q": len(step.active)}
+                if name == "cam.gradients":  # the background comes last, as one text
+                    expected["Q"] += 1
+                assert value.shape == tuple(expected[axis] for axis in axes), name
+            assert all(PROBES[name].when == "step" for name in step.probes)
+            fired |= step.probes.keys()
+        assert all(PROBES[name].when in ("image", "end") for name in trace.probes)
+        fired |= trace.probes.keys()
+    assert fired == PROBES.keys()
+
+
+def test_record_and_edit_around_a_run(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    plain = tiny(photo, WORDS)
+    assert not plain.probes
+    with carlab.record("filter.scores") as seen, carlab.edit("filter.scores", lambda s: s * 0):
+        trace = tiny(photo, WORDS)
+    assert trace.stop == "nothing present"
+    np.testing.assert_array_equal(seen["filter.scores"], np.zeros(len(WORDS)))
+    np.testing.assert_array_equal(trace.steps[0].probes["filter.scores"], seen["filter.scores"])
+    assert tiny(photo, WORDS).found == plain.found
+
+
+def test_editing_pictures_is_not_hidden_by_memory(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    prepared = tiny.prepare(photo, WORDS)
+    before = prepared.run()
+    with carlab.edit("classify.pictures", lambda pictures: pictures * 0):
+        dark = prepared.run()
+    after = prepared.run()
+    assert np.abs(dark.steps[0].probs - before.steps[0].probs).max() > 1e-3
+    np.testing.assert_array_equal(after.steps[0].probs, before.steps[0].probs)
+
+
+def test_nothing_stays_behind_after_an_exception(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    def broken(_: np.ndarray) -> np.ndarray:
+        raise RuntimeError("broken on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"), carlab.record("*"), carlab.edit("classify.probs", broken):
+        tiny(photo, WORDS)
+    assert not editing(*PROBES)
+    assert recorded_patterns() == ()
+    assert tiny(photo, WORDS).steps
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda m, p: m(p, []), QueryError),
+        (lambda m, p: m(p, "cat"), QueryError),
+        (lambda m, p: m(p, ["x" * 10_000]), QueryError),
+        (lambda m, p: m(p, ["cat"], background=["y " * 500]), QueryError),
+        (lambda m, p: m(p, ["cat"], record=["no.such"]), ProbeError),
+        (lambda m, p: replace(m, mask_threshold=2.0), SettingError),
+        (lambda m, p: replace(m, min_steps=0), SettingError),
+        (lambda m, p: replace(m, max_steps=1, min_steps=2), SettingError),
+        (lambda m, p: replace(m, filter=Threshold(-0.1)), SettingError),
+        (lambda m, p: replace(m.proposer, background_weight=-1.0), SettingError),
+        (lambda m, p: replace(m.classifier, templates=()), SettingError),
+        (lambda m, p: replace(m.classifier, fit="stretch"), SettingError),
+        (lambda m, p: replace(m.classifier, templates=("a photo",)), QueryError),
+    ],
+)
+def test_bad_input_is_one_clear_error(tiny: ClipAsRnn, photo: np.ndarray, call: object, error: type) -> None:
+    with pytest.raises(error) as caught:
+        call(tiny, photo)
+    assert isinstance(caught.value, CarlabError)
+    assert "expected" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_two_hundred_queries(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    names = [f"thing number {k}" for k in range(200)]
+    trace = replace(tiny, filter=Threshold(0.005, keep_best=True))(photo, names)
+    assert trace.steps[0].probs.shape == (200, 200)
+    assert str(trace)
+
+
+def test_a_stage_of_ones_own(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    """Anything with the right call can take a stage's place."""
+
+    class FirstTwo:
+        def __call__(self, probs: np.ndarray) -> np.ndarray:
+            return np.arange(len(probs)) < 2
+
+    assert replace(tiny, filter=FirstTwo())(photo, WORDS).found == WORDS[:2]
+
+
+def test_settings_tell_stages_apart(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    trace = replace(tiny, refiner=NoRefiner(0.7))(photo, ["cat"])
+    assert trace.settings["refiner"] == {"stage": "NoRefiner", "threshold": 0.7}
+    assert trace.settings["prompter"]["prompts"][0]["stage"] == "Blur"
+    assert isinstance(tiny.classifier, TemplateClassifier)
+    assert len(trace.provenance["proposer.sha256"]) == 64
