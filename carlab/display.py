@@ -1,6 +1,159 @@
-def trace_text(trace):
-    return "t"
+"""How a trace shows itself: as text in a terminal, as HTML in a notebook.
+
+User text is shown as text, never interpreted: control characters are
+replaced, HTML is escaped, and TeX is switched off around it.
+"""
+
+import unicodedata
+from base64 import b64encode
+from html import escape
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from carlab.overlay import colour_hex, paint
+
+if TYPE_CHECKING:
+    from carlab.trace import Trace
+
+NAME_WIDTH = 40
+"""Columns that a query may take in a table."""
+MOST_ROWS = 30
+PICTURE_SIDE = 640
+"""Longest side of the picture in a notebook, in pixels."""
 
 
-def trace_html(trace):
-    return "t"
+def trace_text(trace: "Trace") -> str:
+    """A header, a row per query with its score at each step, and why the loop stopped."""
+    shown = most_telling(trace)
+    names = [pad(shorten(trace.queries[query]), NAME_WIDTH) for query in shown]
+    width = max([len("query"), *(columns(name.rstrip()) for name in names)])
+    steps = "".join(f"{f'step {t + 1}':>9}" for t in range(len(trace.steps)))
+    lines = [header(trace), "", f"  {pad('query', width)}{steps}"]
+    for query, name in zip(shown, names, strict=True):
+        scores = "".join(f"{'' if np.isnan(s) else f'{s:.3f}':>9}" for s in trace.scores[:, query])
+        lines.append(f"  {pad(name.rstrip(), width)}{scores}   {verdict(trace, query)}")
+    if len(shown) < len(trace.queries):
+        lines.append(f"  ... and {len(trace.queries) - len(shown)} more, dropped")
+    return "\n".join([*lines, "", f"  {outcome(trace)}"])
+
+
+def trace_html(trace: "Trace") -> str:
+    """The painted photo beside the table of scores, for Jupyter; no script, no style of its own colours."""
+    shown = most_telling(trace)
+    head = "".join(f"<th style='text-align:right'>step {t + 1}</th>" for t in range(len(trace.steps)))
+    rows = "".join(_row(trace, query) for query in shown)
+    left = len(trace.queries) - len(shown)
+    more = f"<tr><td colspan='9' style='opacity:.6'>... and {left} more, dropped</td></tr>" if left else ""
+    picture = b64encode(png(thumbnail(paint(trace.image, trace.labels), PICTURE_SIDE))).decode()
+    return (
+        "<div class='tex2jax_ignore mathjax_ignore' style='display:flex;flex-wrap:wrap;gap:1.5em;"
+        "align-items:flex-start'>"
+        f"<img alt='{escape(outcome(trace))}' src='data:image/png;base64,{picture}' style='max-width:26em'>"
+        f"<div><div style='opacity:.7'>{escape(header(trace))}</div>"
+        f"<table style='margin:.5em 0'><thead><tr><th></th><th style='text-align:left'>query</th>{head}<th></th>"
+        f"</tr></thead><tbody>{rows}{more}</tbody></table><div>{escape(outcome(trace))}</div></div></div>"
+    )
+
+
+def _row(trace: "Trace", query: int) -> str:
+    kept = query in trace.survivors
+    swatch = f"background:{colour_hex(query)};" if kept else ""
+    scores = "".join(
+        f"<td style='text-align:right'>{'' if np.isnan(s) else f'{s:.3f}'}</td>" for s in trace.scores[:, query]
+    )
+    return (
+        f"<tr style='opacity:{1 if kept else 0.55}'>"
+        f"<td><span style='display:inline-block;width:1em;height:1em;{swatch}"
+        "border:1px solid currentColor;border-radius:2px'></span></td>"
+        f"<td dir='auto' style='text-align:left'>{escape(shorten(trace.queries[query]))}</td>{scores}"
+        f"<td style='text-align:left'>{escape(verdict(trace, query))}</td></tr>"
+    )
+
+
+def header(trace: "Trace") -> str:
+    """Size of the photo, preset and backbones."""
+    height, width = trace.image.shape[:2]
+    made = trace.provenance
+    f, g = made.get("proposer.backbone", ""), made.get("classifier.backbone", "")
+    backbones = f if f == g else f"{f} x {g}"
+    parts = [f"{width} x {height} photo", made.get("preset", ""), backbones]
+    return printable(" · ".join(part for part in parts if part))
+
+
+def outcome(trace: "Trace") -> str:
+    """What was found, why the loop ended, and what it cost."""
+    found = ", ".join(shorten(name) for name in trace.found[:8]) or "nothing"
+    found += f", ... ({len(trace.found)} in all)" if len(trace.found) > 8 else ""
+    steps = f"{len(trace.steps)} step{'s' if len(trace.steps) > 1 else ''}"
+    cost = "".join(f", {count} {name}{'s' if count > 1 else ''}" for name, count in sorted(trace.passes.items()))
+    return f"found: {found} · {steps}, {trace.stop}{cost}"
+
+
+def verdict(trace: "Trace", query: int) -> str:
+    """ "kept", or the step at which the query fell and by how much."""
+    for drop in trace.drops:
+        if drop.query == query:
+            margin = "" if np.isnan(drop.margin) else f", {drop.margin:.3f} below {trace.threshold:.3f}"
+            return f"dropped at step {drop.step + 1}{margin}"
+    return "kept"
+
+
+def most_telling(trace: "Trace") -> list[int]:
+    """Indices of at most `MOST_ROWS` queries, in their order: the survivors, then the best scores."""
+    best = np.nanmax(trace.scores, axis=0)
+    survived = np.isin(np.arange(len(best)), trace.survivors)
+    ranked = sorted(range(len(best)), key=lambda query: (not survived[query], -best[query]))
+    return sorted(ranked[:MOST_ROWS])
+
+
+def shorten(text: str, width: int = NAME_WIDTH) -> str:
+    """`printable` text, cut to so many columns with an ellipsis."""
+    text = printable(text)
+    if columns(text) <= width:
+        return text
+    kept = ""
+    for letter in text:
+        if columns(kept + letter) >= width:
+            break
+        kept += letter
+    return kept + "…"
+
+
+def printable(text: str) -> str:
+    """The text without control and direction characters: it cannot move a cursor or reorder a line."""
+    return "".join(
+        "\ufffd" if unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and letter != "\u200d" else letter
+        for letter in text
+    )
+
+
+def columns(text: str) -> int:
+    """How many terminal columns the text takes."""
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        for letter in text
+    )
+
+
+def pad(text: str, width: int) -> str:
+    """Fill up with blanks to so many columns."""
+    return text + " " * (width - columns(text))
+
+
+def thumbnail(picture: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """The picture, its longest side at most `side` pixels."""
+    shrunk = Image.fromarray(picture)
+    shrunk.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(shrunk)
+
+
+def png(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """The picture as a PNG file."""
+    stream = BytesIO()
+    Image.fromarray(picture).save(stream, format="PNG")
+    return stream.getvalue()
+

@@ -30,7 +30,7 @@ def load_clip(name: str, *, device: torch.device, dtype: torch.dtype, **options:
         If it cannot be found, reached or read, is no CLIP, or holds broken weights.
     """
     folder = Path(name).expanduser()
-    source = _local_folder(folder) if folder.is_dir() else _hub_source(name)
+    source = _local_folder(folder) if name and folder.is_dir() else _hub_source(name)
     try:
         with quiet():
             model, report = CLIPModel.from_pretrained(
@@ -48,6 +48,7 @@ def load_clip(name: str, *, device: torch.device, dtype: torch.dtype, **options:
             f"({_first_line(error)}); {WAYS_OUT}"
         ) from error
     _check_weights(name, model, report)
+    _check_tokenizer(name, len(tokenizer), model.config.text_config.vocab_size)
     model.requires_grad_(False)
     return Clip(
         model=model.eval().to(device),
@@ -129,6 +130,15 @@ def _check_weights(name: str, model: CLIPModel, report: dict[str, Any]) -> None:
                 f"expected whole, finite weights, got {name!r}, which {problem} {len(keys)} tensors "
                 f"({keys[0]}, ...); download or save the checkpoint again"
             )
+
+
+def _check_tokenizer(name: str, words: int, rows: int) -> None:
+    # Where its files are missing, transformers builds an empty tokenizer without a word.
+    if not 256 < words <= rows:
+        raise BackboneError(
+            f"expected a tokenizer of up to {rows} words beside the weights, got {words} words in {name!r}; "
+            "copy vocab.json and merges.txt (or tokenizer.json) there"
+        )
 
 
 def _first_line(error: BaseException) -> str:

@@ -68,7 +68,7 @@ class TemplateClassifier:
         embedded = as_numpy(self.backbone.encode_text(texts)).reshape(len(self.templates), len(queries), -1)
         if self.ensemble == "embeddings":
             embedded = mean_direction(embedded)
-        return np.asarray(probe("classify.texts", embedded))
+        return np.asarray(probe("classify.texts", embedded.astype(np.float32)))
 
     def look(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "s s 3"]:
         """The picture as the backbone will see it."""
@@ -88,7 +88,7 @@ class TemplateClassifier:
                 f"expected finite image embeddings, got NaN or infinity from {self.backbone.name}; "
                 "use float32, or load the weights again"
             )
-        return embeddings
+        return embeddings.astype(np.float32)
 
     def __call__(
         self,
@@ -100,7 +100,7 @@ class TemplateClassifier:
         logits = np.stack([self._logits(embeddings, rows[active]) for rows in texts])
         probs = softmax(probe("classify.logits", logits), axis=-1)
         probs = probs[0] if self.ensemble == "embeddings" else softmax(probs.sum(axis=0), axis=-1)
-        return np.asarray(probe("classify.probs", probs))
+        return np.asarray(probe("classify.probs", probs.astype(np.float32)))
 
     def _logits(
         self, embeddings: Float32[np.ndarray, "q d"], texts: Float32[np.ndarray, "k d"]

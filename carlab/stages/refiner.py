@@ -110,7 +110,7 @@ class DenseCrf:
         crf.addPairwiseBilateral(
             sxy=self.bilateral_deviation,
             srgb=self.colour_deviation,
-            rgbim=np.ascontiguousarray(released(image) if self.released_image else image),
+            rgbim=np.array(released(image) if self.released_image else image, order="C"),  # writable
             compat=self.bilateral_weight,
         )
         marginals = np.asarray(crf.inference(self.iterations))

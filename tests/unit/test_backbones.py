@@ -1,0 +1,209 @@
+"""Backbones: against transformers' own forward pass, and everything that can be wrong with weights."""
+
+import json
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import CLIPModel
+
+from carlab.backbones import FrozenVlm, checkpoints, load_backbone
+from carlab.backbones.class_names import name_vectors
+from carlab.backbones.clip import Clip
+from carlab.errors import BackboneError, QueryError, SettingError
+from carlab.recurrence import ClipAsRnn
+from tests.tiny_clip import save_tiny_clip
+
+
+def test_embeddings_are_those_of_transformers(load_tiny: Callable[..., Clip], photo: np.ndarray) -> None:
+    backbone = load_tiny()
+    pictures = np.stack([photo[:64, :64], photo[5:69, 20:84]])
+    pixels = backbone._pixels(pictures)
+    truth = backbone.model.get_image_features(pixel_values=pixels).pooler_output
+    truth = torch.nn.functional.normalize(truth, dim=-1)
+    torch.testing.assert_close(backbone.encode_images(pictures), truth, atol=1e-5, rtol=0)
+    tokens = backbone.tokenizer(["a red car"], return_tensors="pt")
+    text = torch.nn.functional.normalize(backbone.model.get_text_features(**tokens).pooler_output, dim=-1)
+    torch.testing.assert_close(backbone.encode_text(["a red car"]), text, atol=1e-6, rtol=0)
+
+
+def test_other_sizes_interpolate_positions_like_transformers(
+    load_tiny: Callable[..., Clip], photo: np.ndarray
+) -> None:
+    backbone = load_tiny()
+    pictures = photo[None, :48, :80]
+    pixels = backbone._pixels(pictures)
+    truth = backbone.model.get_image_features(pixel_values=pixels, interpolate_pos_encoding=True).pooler_output
+    truth = torch.nn.functional.normalize(truth, dim=-1)
+    torch.testing.assert_close(backbone.encode_images(pictures), truth, atol=1e-5, rtol=0)
+
+
+def test_trunk_and_tail_are_the_whole_tower(load_tiny: Callable[..., Clip], photo: np.ndarray) -> None:
+    """Mean of the post-normed patch tokens of the full forward pass, and its attention maps."""
+    backbone = load_tiny()
+    trunk = backbone.trunk(photo[:64, :80])
+    assert trunk.grid == (4, 5)
+    eager = CLIPModel.from_pretrained(backbone.name.removeprefix("CLIP "), attn_implementation="eager")
+    out = eager.vision_model(
+        pixel_values=backbone._pixels(photo[None, :64, :80]), interpolate_pos_encoding=True, output_attentions=True
+    )
+    pooled = eager.vision_model.post_layernorm(out.last_hidden_state[0, 1:]).mean(0)
+    truth = eager.visual_projection(pooled)
+    torch.testing.assert_close(backbone.tail(trunk, trunk.activations), truth, atol=1e-5, rtol=0)
+    attention = torch.stack([layer[0].mean(0)[1:, 1:] for layer in out.attentions]).mean(0)
+    torch.testing.assert_close(trunk.relations, attention, atol=1e-6, rtol=0)
+
+
+def test_skipping_blocks(load_tiny: Callable[..., Clip], photo: np.ndarray) -> None:
+    backbone = load_tiny()
+    hidden = backbone.model.vision_model(
+        pixel_values=backbone._pixels(photo[None, :64, :64]), output_hidden_states=True
+    ).hidden_states
+    truth = backbone.model.visual_projection(backbone.model.vision_model.post_layernorm(hidden[-2][:, 0]))
+    skipped = backbone.encode_images(photo[None, :64, :64], skip_blocks=1)
+    torch.testing.assert_close(skipped, torch.nn.functional.normalize(truth, dim=-1), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("size", "multiple", "grid"), [((70, 90), None, (5, 6)), ((16, 16), 32, (2, 2)), ((1, 1), None, (1, 1))])
+def test_input_sides_are_rounded_up(
+    load_tiny: Callable[..., Clip], size: tuple[int, int], multiple: int | None, grid: tuple[int, int]
+) -> None:
+    assert load_tiny(side_multiple=multiple).trunk(np.zeros((*size, 3), np.uint8)).grid == grid
+
+
+def test_a_large_photo_is_shrunk_first(load_tiny: Callable[..., Clip]) -> None:
+    assert load_tiny(max_side=160).trunk(np.zeros((1000, 2000, 3), np.uint8)).grid == (5, 10)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_other_precisions_agree(load_tiny: Callable[..., Clip], photo: np.ndarray, dtype: str) -> None:
+    single, other = load_tiny(), load_tiny(dtype=dtype)
+    a, b = (model.encode_images(photo[None, :64, :64]).double() for model in (single, other))
+    assert torch.nn.functional.cosine_similarity(a, b).item() > 0.999
+    assert other.trunk(photo).activations.dtype == (torch.float64 if dtype == "float64" else torch.float32)
+
+
+def test_too_many_tokens(load_tiny: Callable[..., Clip]) -> None:
+    load_tiny().encode_text(["x" * 60])
+    with pytest.raises(QueryError, match="expected at most 77 tokens, got 102 in 'x"):
+        load_tiny().encode_text(["x" * 100])
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense", ""])
+def test_devices_that_are_not_there(device: str) -> None:
+    with pytest.raises(SettingError, match="expected a device of this machine"):
+        load_backbone("offline", device=device)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8", "f32"])
+def test_precisions_that_do_not_work(dtype: str) -> None:
+    with pytest.raises(SettingError, match="expected"):
+        load_backbone("offline", dtype=dtype)
+
+
+@pytest.fixture
+def folder(clip_folders: tuple[Path, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(clip_folders[0], tmp_path / "clip"))
+
+
+def change_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+BROKEN: dict[str, Callable[[Path], object]] = {
+    "no config": lambda f: (f / "config.json").unlink(),
+    "config is not JSON": lambda f: (f / "config.json").write_text("{"),
+    "another model": lambda f: (f / "config.json").write_text(json.dumps({"model_type": "bert"})),
+    "no weights": lambda f: (f / "model.safetensors").unlink(),
+    "truncated weights": lambda f: cut(f / "model.safetensors"),
+    "random bytes": lambda f: (f / "model.safetensors").write_bytes(bytes(range(256)) * 9),
+    "NaN": lambda f: change_weights(f, lambda w: w["logit_scale"].fill_(float("nan"))),
+    "a tensor missing": lambda f: change_weights(f, lambda w: w.pop("visual_projection.weight")),
+    "a tensor misshapen": lambda f: change_weights(f, lambda w: w.update({"visual_projection.weight": torch.ones(2, 2)})),
+    "no tokenizer": lambda f: [(f / name).unlink() for name in ("vocab.json", "merges.txt", "tokenizer_config.json")],
+    "pickle only": lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
+}
+
+
+@pytest.mark.parametrize("problem", BROKEN)
+def test_a_broken_checkpoint_is_one_clear_error(folder: Path, problem: str) -> None:
+    BROKEN[problem](folder)
+    with pytest.raises(BackboneError, match="expected") as caught:
+        load_backbone(str(folder))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "no-such-folder", "/no/such/folder", "a/b/c"])
+def test_names_that_are_nothing(name: str) -> None:
+    with pytest.raises(BackboneError, match="carlab models"):
+        load_backbone(name)
+
+
+def test_a_hub_that_is_switched_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(BackboneError, match="HF_HUB_OFFLINE is set.*local folder.*offline"):
+        load_backbone("nobody/no-such-model")
+
+
+def test_a_hub_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that takes the connection and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        monkeypatch.setattr(checkpoints, "HUB_SECONDS", 0.5)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(BackboneError, match="local folder.*offline"):
+            load_backbone("nobody/no-such-model")
+
+
+# --- the embedded default -------------------------------------------------------------------------
+
+
+def test_offline_says_what_it_is(offline: ClipAsRnn) -> None:
+    backbone = offline.proposer.backbone
+    assert isinstance(backbone, FrozenVlm)
+    assert "not CLIP" in backbone.name
+    assert "not CLIP" in repr(backbone)
+    assert len(backbone.sha256) == 64
+
+
+def test_shipped_name_vectors_are_what_the_encoder_gives(offline: ClipAsRnn) -> None:
+    backbone = offline.proposer.backbone
+    made = name_vectors(backbone.sentences)
+    torch.testing.assert_close(backbone.class_names, made["names"], atol=2e-3, rtol=0)
+    torch.testing.assert_close(backbone.class_centre, made["centre"], atol=1e-4, rtol=0)
+
+
+def test_class_names_find_their_own_rows(offline: ClipAsRnn) -> None:
+    backbone = offline.proposer.backbone
+    texts = backbone.encode_text(["tabby cat", "goldfish", "space shuttle"])
+    rows = torch.nn.functional.normalize(backbone.class_rows, dim=-1)
+    assert (texts @ rows.T).argmax(dim=1).tolist() == [281, 1, 812]
+
+
+def test_dense_and_strided_networks_share_weights_not_strides(offline: ClipAsRnn, photo: np.ndarray) -> None:
+    backbone = offline.proposer.backbone
+    assert backbone.trunk(photo).grid == (22, 28)
+    assert backbone.encode_images(photo[None]).shape == (1, 1280)
+    with pytest.raises(BackboneError, match="only CLIP has blocks"):
+        backbone.encode_images(photo[None], skip_blocks=1)
+
+
+def test_offline_text_limit(offline: ClipAsRnn) -> None:
+    with pytest.raises(QueryError, match="at most 256 word pieces"):
+        offline.proposer.backbone.encode_text(["word " * 300])
+
+
+def test_a_tiny_clip_is_the_same_each_time(tmp_path: Path) -> None:
+    a, b = (save_tiny_clip(tmp_path / name, seed=5) for name in "ab")
+    assert (a / "model.safetensors").read_bytes() == (b / "model.safetensors").read_bytes()
