@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
 from PIL import Image
 
 from carlab.overlay import colour_hex, paint
@@ -63,7 +63,8 @@ def _row(trace: "Trace", query: int) -> str:
     kept = query in trace.survivors
     swatch = f"background:{colour_hex(query)};" if kept else ""
     scores = "".join(
-        f"<td style='text-align:right'>{'' if np.isnan(s) else f'{s:.3f}'}</td>" for s in trace.scores[:, query]
+        f"<td style='text-align:right'>{'' if np.isnan(s) else f'{s:.3f}'}</td>"
+        for s in trace.scores[:, query]
     )
     return (
         f"<tr style='opacity:{1 if kept else 0.55}'>"
@@ -89,7 +90,9 @@ def outcome(trace: "Trace") -> str:
     found = ", ".join(shorten(name) for name in trace.found[:8]) or "nothing"
     found += f", ... ({len(trace.found)} in all)" if len(trace.found) > 8 else ""
     steps = f"{len(trace.steps)} step{'s' if len(trace.steps) > 1 else ''}"
-    cost = "".join(f", {count} {name}{'s' if count > 1 else ''}" for name, count in sorted(trace.passes.items()))
+    cost = "".join(
+        f", {count} {name}{'s' if count > 1 else ''}" for name, count in sorted(trace.passes.items())
+    )
     return f"found: {found} · {steps}, {trace.stop}{cost}"
 
 
@@ -126,7 +129,9 @@ def shorten(text: str, width: int = NAME_WIDTH) -> str:
 def printable(text: str) -> str:
     """The text without control and direction characters: it cannot move a cursor or reorder a line."""
     return "".join(
-        "\ufffd" if unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and letter != "\u200d" else letter
+        "\ufffd"
+        if unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"} and letter != "\u200d"
+        else letter
         for letter in text
     )
 
@@ -151,9 +156,8 @@ def thumbnail(picture: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarra
     return np.asarray(shrunk)
 
 
-def png(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
+def png(picture: Shaped[np.ndarray, "h w *rgb"]) -> bytes:
     """The picture as a PNG file."""
     stream = BytesIO()
     Image.fromarray(picture).save(stream, format="PNG")
     return stream.getvalue()
-

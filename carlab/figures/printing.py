@@ -10,12 +10,11 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from carlab.archive import write_file
-from carlab.display import most_telling, shorten, thumbnail, verdict
+from carlab.display import most_telling, shorten, thumbnail
 from carlab.errors import SettingError
 from carlab.overlay import colour, colour_hex, edge, paint, resize_maps
 from carlab.trace import Step, Trace
@@ -133,7 +132,9 @@ def _band(
     band.subplots_adjust(left=0.55 / _inches(band)[0], right=0.995, top=1 - 0.33 / _inches(band)[1],
                          bottom=0.3 / _inches(band)[1], wspace=0.06, hspace=0.06)  # fmt: skip
     count = f"{len(step.active)} active quer{'ies' if len(step.active) > 1 else 'y'}"
-    band.text(0.08 / _inches(band)[0], 0.5, f"step {t + 1}", rotation=90, va="center", fontsize=11, weight="bold")
+    band.text(
+        0.08 / _inches(band)[0], 0.5, f"step {t + 1}", rotation=90, va="center", fontsize=11, weight="bold"
+    )
     places = {int(query): place for place, query in enumerate(step.active)}
     for column, query in zip(grid.T, queries, strict=True):
         for axes in column:
@@ -151,21 +152,33 @@ def _cells(
 ) -> None:
     """CAM, mask and prompted image of one query in one step, with name above and verdict below."""
     query = int(step.active[place])
-    cam, mask = (resize_maps(maps[place : place + 1], *photo.shape[:2])[0] for maps in (step.cams, step.masks))
+    cam, mask = (
+        resize_maps(maps[place : place + 1], *photo.shape[:2])[0] for maps in (step.cams, step.masks)
+    )
     _picture(column[0], heat(photo, cam))
     _picture(column[1], shade(photo, mask, query, float(trace.settings.get("mask_threshold", 0.5))))
     prompted = step.prompted[place]
-    column[2].imshow(prompted, interpolation="lanczos", aspect="auto" if prompted.shape[0] == prompted.shape[1] else 1)
+    column[2].imshow(
+        prompted, interpolation="lanczos", aspect="auto" if prompted.shape[0] == prompted.shape[1] else 1
+    )
     column[2].set_axis_on()
     column[2].set(xticks=[], yticks=[])
     kept = bool(step.kept[place])
     title = column[0].set_title(
-        shorten(trace.queries[query], 22), fontsize=8, pad=3, color="black", weight="bold" if kept else "normal"
+        shorten(trace.queries[query], 22),
+        fontsize=8,
+        pad=3,
+        color="black",
+        weight="bold" if kept else "normal",
     )
     note = f"{step.scores[place]:.2f}  {'kept' if kept else 'dropped'}"
-    column[2].set_xlabel(note, fontsize=8, labelpad=3, color="black" if kept else GREY, weight="bold" if kept else "normal")
+    column[2].set_xlabel(
+        note, fontsize=8, labelpad=3, color="black" if kept else GREY, weight="bold" if kept else "normal"
+    )
     for spine in column[2].spines.values():
-        spine.set(color=colour_hex(query) if kept else GREY, linestyle="-" if kept else (0, (3, 2)), linewidth=1.5)
+        spine.set(
+            color=colour_hex(query) if kept else GREY, linestyle="-" if kept else (0, (3, 2)), linewidth=1.5
+        )
     _plain(title)
 
 
@@ -195,7 +208,9 @@ def _columns(trace: Trace, most: int) -> list[int]:
 
 
 def _picture(axes: Axes, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-    axes.imshow(picture, interpolation="lanczos", aspect="auto" if axes.get_subplotspec() is None else "equal")
+    axes.imshow(
+        picture, interpolation="lanczos", aspect="auto" if axes.get_subplotspec() is None else "equal"
+    )
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 

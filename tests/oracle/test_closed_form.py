@@ -34,7 +34,9 @@ def autograd_cams(
 
 def subsets() -> list[tuple[int, ...]]:
     rng = np.random.default_rng(3)
-    drawn = [tuple(sorted(rng.choice(len(WORDS), size, replace=False).tolist())) for size in (1, 2, 3, 4, 2, 3)]
+    drawn = [
+        tuple(sorted(rng.choice(len(WORDS), size, replace=False).tolist())) for size in (1, 2, 3, 4, 2, 3)
+    ]
     return [tuple(range(len(WORDS))), *drawn]
 
 
@@ -60,9 +62,12 @@ def test_closed_form_is_autograd(
             truth = autograd_cams(backbone, proposals.trunk, queries, background, proposer.template)
         else:
             truth = np.concatenate(
-                [autograd_cams(backbone, proposals.trunk, [q], background, proposer.template) for q in queries]
+                [
+                    autograd_cams(backbone, proposals.trunk, [q], background, proposer.template)
+                    for q in queries
+                ]
             )
-        if len(queries) == 1 and not background or not compete and not background:
+        if (len(queries) == 1 and not background) or (not compete and not background):
             # One text alone has probability 1 whatever the image: no evidence at all.
             np.testing.assert_allclose(ours, 0, atol=1e-12)
             continue
@@ -126,9 +131,9 @@ def test_a_flat_cam_is_recomputed_without_background(
     proposer = GradCam(load_tiny(), affinity=None)
     proposals = proposer.prepare(photo, ["cat", "dog"], ())
     template = proposer.template
-    proposals.backgrounds[(template.replace("{}", "x"),)] = proposals.texts[template.replace("{}", "cat")]._replace(
-        logit=1e3
-    )
+    proposals.backgrounds[(template.replace("{}", "x"),)] = proposals.texts[
+        template.replace("{}", "cat")
+    ]._replace(logit=1e3)
     cams = proposer(proposals, ["cat", "dog"], ("x",), 0).cams
     bare = proposer(proposals, ["cat", "dog"], (), 0).cams
     np.testing.assert_allclose(cams[0], bare[0], atol=1e-6)

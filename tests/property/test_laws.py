@@ -15,7 +15,9 @@ from carlab.trace import Trace
 NAMES = ("cat", "dog", "red car", "bottle", "train", "sofa", "猫", "قطة")
 queries = st.lists(st.sampled_from(NAMES), min_size=1, max_size=6, unique=True)
 thetas = st.floats(0, 1)
-relaxed = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+relaxed = settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def run(model: ClipAsRnn, photo: np.ndarray, names: list[str], theta: float, keep_best: bool) -> Trace:
@@ -71,7 +73,12 @@ def test_permuting_queries_permutes_the_trace(
 @relaxed
 @given(names=queries, theta=thetas, record=st.sampled_from([(), ("cam.*",), ("*",)]))
 def test_a_saved_trace_loads_equal(
-    tiny: ClipAsRnn, photo: np.ndarray, tmp_path: Path, names: list[str], theta: float, record: tuple[str, ...]
+    tiny: ClipAsRnn,
+    photo: np.ndarray,
+    tmp_path: Path,
+    names: list[str],
+    theta: float,
+    record: tuple[str, ...],
 ) -> None:
     trace = replace(tiny, filter=Threshold(theta, False))(photo, names, record=record)
     assert Trace.load(trace.save(tmp_path / "trace.safetensors")) == trace

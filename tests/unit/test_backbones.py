@@ -38,7 +38,9 @@ def test_other_sizes_interpolate_positions_like_transformers(
     backbone = load_tiny()
     pictures = photo[None, :48, :80]
     pixels = backbone._pixels(pictures)
-    truth = backbone.model.get_image_features(pixel_values=pixels, interpolate_pos_encoding=True).pooler_output
+    truth = backbone.model.get_image_features(
+        pixel_values=pixels, interpolate_pos_encoding=True
+    ).pooler_output
     truth = torch.nn.functional.normalize(truth, dim=-1)
     torch.testing.assert_close(backbone.encode_images(pictures), truth, atol=1e-5, rtol=0)
 
@@ -50,7 +52,9 @@ def test_trunk_and_tail_are_the_whole_tower(load_tiny: Callable[..., Clip], phot
     assert trunk.grid == (4, 5)
     eager = CLIPModel.from_pretrained(backbone.name.removeprefix("CLIP "), attn_implementation="eager")
     out = eager.vision_model(
-        pixel_values=backbone._pixels(photo[None, :64, :80]), interpolate_pos_encoding=True, output_attentions=True
+        pixel_values=backbone._pixels(photo[None, :64, :80]),
+        interpolate_pos_encoding=True,
+        output_attentions=True,
     )
     pooled = eager.vision_model.post_layernorm(out.last_hidden_state[0, 1:]).mean(0)
     truth = eager.visual_projection(pooled)
@@ -69,7 +73,9 @@ def test_skipping_blocks(load_tiny: Callable[..., Clip], photo: np.ndarray) -> N
     torch.testing.assert_close(skipped, torch.nn.functional.normalize(truth, dim=-1), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(("size", "multiple", "grid"), [((70, 90), None, (5, 6)), ((16, 16), 32, (2, 2)), ((1, 1), None, (1, 1))])
+@pytest.mark.parametrize(
+    ("size", "multiple", "grid"), [((70, 90), None, (5, 6)), ((16, 16), 32, (2, 2)), ((1, 1), None, (1, 1))]
+)
 def test_input_sides_are_rounded_up(
     load_tiny: Callable[..., Clip], size: tuple[int, int], multiple: int | None, grid: tuple[int, int]
 ) -> None:
@@ -130,8 +136,12 @@ BROKEN: dict[str, Callable[[Path], object]] = {
     "random bytes": lambda f: (f / "model.safetensors").write_bytes(bytes(range(256)) * 9),
     "NaN": lambda f: change_weights(f, lambda w: w["logit_scale"].fill_(float("nan"))),
     "a tensor missing": lambda f: change_weights(f, lambda w: w.pop("visual_projection.weight")),
-    "a tensor misshapen": lambda f: change_weights(f, lambda w: w.update({"visual_projection.weight": torch.ones(2, 2)})),
-    "no tokenizer": lambda f: [(f / name).unlink() for name in ("vocab.json", "merges.txt", "tokenizer_config.json")],
+    "a tensor misshapen": lambda f: change_weights(
+        f, lambda w: w.update({"visual_projection.weight": torch.ones(2, 2)})
+    ),
+    "no tokenizer": lambda f: [
+        (f / name).unlink() for name in ("vocab.json", "merges.txt", "tokenizer_config.json")
+    ],
     "pickle only": lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
 }
 
@@ -161,7 +171,9 @@ def test_a_hub_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         monkeypatch.setattr(checkpoints, "HUB_SECONDS", 0.5)
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setattr(
+            "huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}"
+        )
         with pytest.raises(BackboneError, match="local folder.*offline"):
             load_backbone("nobody/no-such-model")
 

@@ -162,7 +162,11 @@ def test_nothing_stays_behind_after_an_exception(tiny: ClipAsRnn, photo: np.ndar
     def broken(_: np.ndarray) -> np.ndarray:
         raise RuntimeError("broken on purpose")
 
-    with pytest.raises(RuntimeError, match="on purpose"), carlab.record("*"), carlab.edit("classify.probs", broken):
+    with (
+        pytest.raises(RuntimeError, match="on purpose"),
+        carlab.record("*"),
+        carlab.edit("classify.probs", broken),
+    ):
         tiny(photo, WORDS)
     assert not editing(*PROBES)
     assert recorded_patterns() == ()

@@ -148,7 +148,9 @@ def test_prompts_act_in_one_order(photo: np.ndarray, blob: np.ndarray) -> None:
     some = [Circle(), Black(), Blur(), Crop()]
     forward, backward = sum(some[1:], some[0]), sum(some[-2::-1], some[-1])
     assert forward == backward == Combined((Blur(), Black(), Circle(), Crop()))
-    np.testing.assert_array_equal(forward(photo, blob), Crop()(Circle()(Black()(Blur()(photo, blob), blob), blob), blob))
+    np.testing.assert_array_equal(
+        forward(photo, blob), Crop()(Circle()(Black()(Blur()(photo, blob), blob), blob), blob)
+    )
 
 
 @pytest.mark.parametrize("engine", ["skimage", "opencv"])
@@ -196,7 +198,9 @@ def test_probabilities_as_defined(tiny: ClipAsRnn, photo: np.ndarray, ensemble: 
     model, backbone = classifier.backbone.model, classifier.backbone
     scale = float(model.logit_scale.exp())
     images = torch.nn.functional.normalize(torch.from_numpy(embeddings), dim=-1)
-    encoded = [backbone.encode_text([t.replace("{}", q) for q in ("cat", "bus")]) for t in ("a {}", "the {} here")]
+    encoded = [
+        backbone.encode_text([t.replace("{}", q) for q in ("cat", "bus")]) for t in ("a {}", "the {} here")
+    ]
     if ensemble == "embeddings":
         mean = torch.nn.functional.normalize((encoded[0] + encoded[1]) / 2, dim=-1)
         truth = (scale * images @ mean.T).softmax(-1)

