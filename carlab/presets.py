@@ -17,7 +17,7 @@ from carlab.recurrence import ClipAsRnn
 from carlab.stages.affinity import Affinity
 from carlab.stages.classifier import TemplateClassifier
 from carlab.stages.filter import Threshold
-from carlab.stages.prompter import Blur, Combined, Crop, Prompt, prompts
+from carlab.stages.prompter import Combined, Crop, Prompt, prompts
 from carlab.stages.proposer import GradCam
 from carlab.stages.refiner import DenseCrf
 
@@ -112,12 +112,12 @@ def offline(
     """The embedded default: no network, no CLIP. Numbers tuned on VOC 2012 train photos alone."""
     f, g = _backbones(proposer or "offline", classifier or "offline", device, dtype)
     return ClipAsRnn(
-        proposer=GradCam(f, affinity=Affinity(0.4), template="{}"),
-        prompter=Blur() + Crop(),
+        proposer=GradCam(f, affinity=Affinity(0.2), template="{}"),
+        prompter=Crop(0.3),
         classifier=TemplateClassifier(g, templates=("{}",)),
-        filter=Threshold(0.3, keep_best=False),
-        refiner=DenseCrf(),
-        mask_threshold=0.4,
+        filter=Threshold(0.4, keep_best=False),
+        refiner=DenseCrf(background_power=4.0),
+        mask_threshold=0.3,
         background=BACKGROUNDS["release"],
         name="offline",
     )

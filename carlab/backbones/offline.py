@@ -68,8 +68,8 @@ class Offline:
     sha256: str
     scale: float = 1.0
     name_temperature: float = 0.1
-    affinity_temperature: float = 0.2
-    max_side: int = 448
+    affinity_temperature: float = 0.15
+    max_side: int = 576
     name: str = "offline (EfficientNet-Lite2 + MiniLM), not CLIP"
     input_side: int = 260
 

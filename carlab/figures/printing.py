@@ -20,8 +20,10 @@ from carlab.overlay import colour, colour_hex, edge, paint, resize_maps
 from carlab.trace import Step, Trace
 
 SUFFIXES = (".png", ".pdf", ".svg")
-CELL_SIDE = 320
+PHOTO_SIDE = 320
 """Longest side of a photo inside a figure of many, in pixels."""
+CELL, GAP, MARGIN, TITLE, VERDICT = 1.35, 0.06, 0.62, 0.3, 0.32
+"""Width of a cell, space between cells, left margin, and space above and below a band, in inches."""
 GREY = "#767676"
 STYLE = {
     "font.size": 8,
@@ -29,29 +31,31 @@ STYLE = {
     "svg.hashsalt": "carlab",  # the same figure gives the same file
     "pdf.fonttype": 42,
 }
-ROWS = ("class activation map", "mask", "prompted image")
+ROWS = ("activation map", "mask", "prompted")
 
 
 def overlay_figure(trace: Trace) -> Figure:
     """The photo with the final masks painted on it, and a legend with final scores."""
-    height, width = trace.image.shape[:2]
-    found = [int(query) for query in trace.survivors]
+    found = [query for query in most_telling(trace) if query in trace.survivors]
+    height, width = (5.0 * side / max(trace.image.shape[:2]) for side in trace.image.shape[:2])
+    page = max(width, 3.0)
+    columns = max(1, int(page / 1.6))
+    below = 0.12 + 0.2 * max(1, -(-len(found) // columns))
     with rc_context(STYLE):
-        inches = 5.0 * width / max(height, width), 5.0 * height / max(height, width)
-        figure = Figure(figsize=(inches[0] + 0.2, inches[1] + 0.45 + 0.2 * ((len(found) + 2) // 3)))
-        axes = figure.add_subplot()
+        figure = Figure(figsize=(page, height + below))
+        axes = _axes(figure, (page - width) / 2, below, width, height)
         _picture(axes, paint(trace.image, trace.labels))
         final = trace.scores[-1]
         handles = [Patch(facecolor=colour_hex(query), edgecolor="black", linewidth=0.5) for query in found]
-        labels = [f"{shorten(trace.queries[query], 24)}  {final[query]:.2f}" for query in found]
+        labels = [f"{shorten(trace.queries[query], 20)}  {final[query]:.2f}" for query in found]
         if found:
-            legend = axes.legend(
-                handles, labels, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncols=3, frameon=False
+            anchor = {"bbox_to_anchor": (0.5, below / (height + below)), "borderaxespad": 0.3}
+            legend = figure.legend(
+                handles, labels, loc="upper center", ncols=min(columns, len(found)), frameon=False, **anchor
             )
             _plain(*legend.get_texts())
         else:
-            axes.set_xlabel("nothing present", fontsize=10)
-        figure.tight_layout(pad=0.3)
+            figure.text(0.5, 0.06 / (height + below), "nothing present", ha="center", va="bottom", fontsize=9)
     return figure
 
 
@@ -64,14 +68,26 @@ def recurrence_figure(trace: Trace, max_queries: int = 8) -> Figure:
     """
     queries = _columns(trace, max_queries)
     height, width = trace.image.shape[:2]
-    ratio = min(1.6, max(0.6, height / width))
+    cell = CELL, CELL * min(1.6, max(0.5, height / width))
+    band = TITLE + len(ROWS) * (cell[1] + GAP) + VERDICT
     with rc_context(STYLE):
-        size = 0.9 + 1.35 * len(queries), 0.9 + len(trace.steps) * (0.55 + len(ROWS) * 1.35 * ratio)
-        figure = Figure(figsize=size)
-        bands = figure.subfigures(len(trace.steps), 1, squeeze=False)[:, 0]
-        photo = thumbnail(trace.image, CELL_SIDE)
-        for t, (band, step) in enumerate(zip(bands, trace.steps, strict=True)):
-            _band(band, trace, step, t, queries, photo)
+        figure = Figure(figsize=(MARGIN + len(queries) * (cell[0] + GAP), len(trace.steps) * band))
+        photo = thumbnail(trace.image, PHOTO_SIDE)
+        for t, step in enumerate(trace.steps):
+            top = (len(trace.steps) - t) * band
+            active = f"{len(step.active)} active quer{'y' if len(step.active) == 1 else 'ies'}"
+            _text(figure, 0.06, top - band / 2, f"step {t + 1}", fontsize=11, weight="bold")
+            _text(figure, 0.25, top - band / 2, active, fontsize=7, color=GREY)
+            places = {int(query): place for place, query in enumerate(step.active)}
+            for row, name in enumerate(ROWS):
+                bottom = top - TITLE - (row + 1) * (cell[1] + GAP)
+                _text(figure, 0.44, bottom + cell[1] / 2, name, fontsize=7, color=GREY)
+            for column, query in enumerate(queries):
+                if query in places:
+                    left = MARGIN + column * (cell[0] + GAP)
+                    bottoms = [top - TITLE - (row + 1) * (cell[1] + GAP) for row in range(len(ROWS))]
+                    cells = [_axes(figure, left, bottom, *cell) for bottom in bottoms]
+                    _fill(cells, trace, step, places[query], photo)
     return figure
 
 
@@ -124,62 +140,23 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int = 150) ->
     return write_file(path, stream.getvalue())
 
 
-def _band(
-    band: Any, trace: Trace, step: Step, t: int, queries: list[int], photo: UInt8[np.ndarray, "h w 3"]
-) -> None:
-    """One step: a row each for CAM, mask and prompted image, a column per query."""
-    grid = band.subplots(len(ROWS), len(queries), squeeze=False)
-    band.subplots_adjust(left=0.55 / _inches(band)[0], right=0.995, top=1 - 0.33 / _inches(band)[1],
-                         bottom=0.3 / _inches(band)[1], wspace=0.06, hspace=0.06)  # fmt: skip
-    count = f"{len(step.active)} active quer{'ies' if len(step.active) > 1 else 'y'}"
-    band.text(
-        0.08 / _inches(band)[0], 0.5, f"step {t + 1}", rotation=90, va="center", fontsize=11, weight="bold"
-    )
-    places = {int(query): place for place, query in enumerate(step.active)}
-    for column, query in zip(grid.T, queries, strict=True):
-        for axes in column:
-            axes.set_axis_off()
-        if query in places:
-            _cells(column, trace, step, places[query], t, photo)
-    for axes, name in zip(grid[:, 0], ROWS, strict=True):
-        axes.text(-0.04, 0.5, name.replace(" ", "\n", 1), transform=axes.transAxes, rotation=90,
-                  ha="right", va="center", color=GREY, fontsize=7, linespacing=1)  # fmt: skip
-    band.text(0.999, 0.02 / _inches(band)[1], count, ha="right", va="bottom", fontsize=6.5, color=GREY)
-
-
-def _cells(
-    column: Any, trace: Trace, step: Step, place: int, t: int, photo: UInt8[np.ndarray, "h w 3"]
-) -> None:
-    """CAM, mask and prompted image of one query in one step, with name above and verdict below."""
-    query = int(step.active[place])
+def _fill(cells: list[Axes], trace: Trace, step: Step, place: int, photo: UInt8[np.ndarray, "h w 3"]) -> None:
+    """CAM, mask and prompted image of one query in one step, its name above, its verdict below."""
+    query, kept = int(step.active[place]), bool(step.kept[place])
     cam, mask = (
         resize_maps(maps[place : place + 1], *photo.shape[:2])[0] for maps in (step.cams, step.masks)
     )
-    _picture(column[0], heat(photo, cam))
-    _picture(column[1], shade(photo, mask, query, float(trace.settings.get("mask_threshold", 0.5))))
-    prompted = step.prompted[place]
-    column[2].imshow(
-        prompted, interpolation="lanczos", aspect="auto" if prompted.shape[0] == prompted.shape[1] else 1
-    )
-    column[2].set_axis_on()
-    column[2].set(xticks=[], yticks=[])
-    kept = bool(step.kept[place])
-    title = column[0].set_title(
-        shorten(trace.queries[query], 22),
-        fontsize=8,
-        pad=3,
-        color="black",
-        weight="bold" if kept else "normal",
-    )
-    note = f"{step.scores[place]:.2f}  {'kept' if kept else 'dropped'}"
-    column[2].set_xlabel(
-        note, fontsize=8, labelpad=3, color="black" if kept else GREY, weight="bold" if kept else "normal"
-    )
-    for spine in column[2].spines.values():
-        spine.set(
-            color=colour_hex(query) if kept else GREY, linestyle="-" if kept else (0, (3, 2)), linewidth=1.5
-        )
+    _picture(cells[0], heat(photo, cam))
+    _picture(cells[1], shade(photo, mask, query, float(trace.settings.get("mask_threshold", 0.5))))
+    _picture(cells[2], step.prompted[place])
+    look: dict[str, Any] = {"fontsize": 8, "weight": "bold" if kept else "normal"}
+    title = cells[0].set_title(shorten(trace.queries[query], 20), pad=3, **look)
     _plain(title)
+    verdict = f"{step.scores[place]:.2f}  {'kept' if kept else 'dropped'}"
+    cells[2].set_xlabel(verdict, labelpad=4, color="black" if kept else GREY, **look)
+    cells[2].spines[:].set_visible(True)
+    line: Any = "-" if kept else (0, (3, 2))
+    cells[2].spines[:].set(color=colour_hex(query) if kept else GREY, linestyle=line, linewidth=1.5)
 
 
 def heat(photo: UInt8[np.ndarray, "h w 3"], cam: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -207,10 +184,20 @@ def _columns(trace: Trace, most: int) -> list[int]:
     return sorted(ranked[:most])
 
 
+def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
+    """Axes placed in inches from the lower left corner: nothing moves when a text is long."""
+    page = figure.get_size_inches()
+    return figure.add_axes((left / page[0], bottom / page[1], width / page[0], height / page[1]))
+
+
+def _text(figure: Figure, x: float, y: float, text: str, **look: Any) -> None:
+    """Upright text on the left margin, in inches."""
+    page = figure.get_size_inches()
+    figure.text(x / page[0], y / page[1], text, rotation=90, ha="left", va="center", **look)
+
+
 def _picture(axes: Axes, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-    axes.imshow(
-        picture, interpolation="lanczos", aspect="auto" if axes.get_subplotspec() is None else "equal"
-    )
+    axes.imshow(picture, interpolation="lanczos", aspect="auto")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
 
@@ -219,8 +206,3 @@ def _plain(*texts: Any) -> None:
     """Show user text as it is: a dollar sign starts no formula."""
     for text in texts:
         text.set_parse_math(False)
-
-
-def _inches(band: Any) -> tuple[float, float]:
-    box = band.bbox
-    return box.width / band.figure.dpi, box.height / band.figure.dpi

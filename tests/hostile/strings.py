@@ -1,0 +1,48 @@
+"""Forty texts that break programs which take text for something else."""
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "</td></tr></table><b>bold",
+    "<!-- comment",
+    "&lt;cat&gt; &amp; &#x27;",
+    "\"><svg onload=alert('x')>",
+    "javascript:alert(1)",
+    "' OR 1=1 --",
+    '"; DROP TABLE cats; --',
+    "$x^2$",
+    "$\\frac{a}{b}",
+    "$$\\input{/etc/passwd}$$",
+    "\\(a\\) \\[b\\]",
+    "\\newcommand{\\x}{y}",
+    "{}",
+    "{0} {name!r:>10}",
+    "{__class__.__mro__}",
+    "%s %d %n",
+    "${HOME} `id` $(id)",
+    "| cat /etc/passwd",
+    "../../../etc/passwd",
+    "C:\\con\\nul",
+    "-rf",
+    "--help",
+    "* ? [a-z]",
+    "قطة سوداء",
+    "חתול \u202eabc\u202c",
+    "שלום world مرحبا",
+    "🐈",
+    "👩‍🚀 astronaut 🚀",
+    "🏳️‍🌈🇩🇪",
+    "猫と犬",
+    "ก็็็็็็็็",
+    "e\u0301\u0301\u0301\u0301\u0301",
+    "zero\u200bwidth\ufeff",
+    "ﷺ",
+    "ＦＵＬＬ ｗｉｄｔｈ",
+    "NULL",
+    "NaN",
+    "x" * 10_000,
+)
+"""Each is a valid query."""
+
+CONTROL = ("a\x1b[31mred", "a\nb", "a\x07b", "a\x00b", "\x1b]0;title\x07cat", "a\rb", "a\u2028b")
+"""Refused as queries; a trace made elsewhere may hold them all the same."""

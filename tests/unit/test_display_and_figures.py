@@ -1,0 +1,134 @@
+"""What people see: tables, notebook output, figures."""
+
+import re
+from base64 import b64decode
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from carlab.display import columns, most_telling, shorten, trace_html, trace_text, verdict
+from carlab.errors import SettingError
+from carlab.figures import overlay_figure, recurrence_figure, save_figure, scores_figure
+from carlab.overlay import OKABE_ITO, colour, colour_hex, edge, paint
+from tests.traces import make_trace
+
+FIGURES = [overlay_figure, recurrence_figure, scores_figure]
+TRACES = {
+    "usual": make_trace(),
+    "nothing": make_trace(kept=[()]),
+    "one query": make_trace(["cat"], kept=[(0,)]),
+    "many": make_trace([f"thing {k}" for k in range(200)], kept=[range(0, 200, 3), range(0, 200, 6)]),
+    "wide": make_trace(size=(20, 300)),
+    "tall": make_trace(size=(300, 20)),
+}
+
+
+def test_text_is_a_table() -> None:
+    assert trace_text(make_trace()).splitlines() == [
+        "70 x 48 photo · synthetic · toy, not CLIP",
+        "",
+        "  query   step 1   step 2   step 3",
+        "  cat      0.800    0.800    0.800   kept",
+        "  dog      0.800    0.120            dropped at step 2, 0.180 below 0.300",
+        "  sofa     0.120                     dropped at step 1, 0.180 below 0.300",
+        "",
+        "  found: cat · 3 steps, fixed point, 1 trunk, 4 vjps",
+    ]
+
+
+def test_verdicts() -> None:
+    assert [verdict(make_trace(), k) for k in range(2)] == ["kept", "dropped at step 2, 0.180 below 0.300"]
+    assert verdict(make_trace(theta=float("nan")), 1) == "dropped at step 2"
+
+
+def test_many_queries_are_counted_not_listed() -> None:
+    assert "... and 170 more, dropped" in trace_text(TRACES["many"])
+    assert len(most_telling(TRACES["many"])) == 30
+    assert "found: nothing" in trace_text(TRACES["nothing"])
+
+
+def test_columns_line_up_in_any_script() -> None:
+    lines = trace_text(make_trace(["猫と犬", "e\u0301te\u0301", "cat"])).splitlines()[3:6]
+    assert len({columns(line[: line.index("0.")]) for line in lines}) == 1
+
+
+def test_shorten_cuts_at_columns() -> None:
+    assert shorten("x" * 50) == "x" * 39 + "…"
+    assert columns(shorten("猫" * 50)) <= 40
+    assert shorten("cat") == "cat"
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_html_shows_a_picture_and_every_row(name: str) -> None:
+    trace = TRACES[name]
+    html = trace_html(trace)
+    picture = Image.open(BytesIO(b64decode(re.search(r"base64,([^']+)", html)[1])))
+    assert max(picture.size) <= 640
+    assert html.count("<tr") == 1 + min(len(trace.queries), 30) + (len(trace.queries) > 30)
+    for query in trace.survivors[:10]:
+        assert colour_hex(int(query)) in html
+
+
+def test_colours_differ() -> None:
+    assert [colour(k) for k in range(7)] == list(OKABE_ITO)
+    assert len({colour(k) for k in range(80)}) == 80
+    assert colour_hex(0) == "#e69f00"
+
+
+def test_paint_touches_only_the_region() -> None:
+    image = np.full((10, 10, 3), 100, np.uint8)
+    labels = np.zeros((10, 10), int)
+    labels[2:8, 2:8] = 3
+    painted = paint(image, labels)
+    np.testing.assert_array_equal(painted[labels == 0], 100)
+    assert (painted[labels == 3] != 100).any(axis=1).all()
+    assert tuple(painted[5, 5]) == tuple(np.round(100 + 0.55 * (np.array(colour(2)) - 100)).astype(int))
+
+
+def test_edge_is_one_pixel_inside() -> None:
+    region = np.zeros((7, 7), bool)
+    region[1:6, 1:6] = True
+    inside = np.zeros((7, 7), bool)
+    inside[2:5, 2:5] = True
+    np.testing.assert_array_equal(edge(region), region & ~inside)
+    assert not edge(np.ones((4, 4), bool)).any()
+
+
+@pytest.mark.parametrize("draw", FIGURES)
+@pytest.mark.parametrize("name", TRACES)
+def test_every_figure_of_every_trace(draw: object, name: str, tmp_path: Path) -> None:
+    path = save_figure(draw(TRACES[name]), tmp_path / "f.png", dpi=50)
+    picture = np.asarray(Image.open(path).convert("RGB"))
+    assert picture.std() > 1, "an empty page"
+
+
+def test_dropped_queries_leave_a_gap() -> None:
+    figure = recurrence_figure(make_trace())
+    assert [axes.get_title() for axes in figure.axes[::3]] == ["cat", "dog", "sofa", "cat", "dog", "cat"]
+    notes = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
+    assert notes == ["0.80  kept", "0.80  kept", "0.12  dropped", "0.80  kept", "0.12  dropped", "0.80  kept"]
+
+
+def test_scores_figure_draws_the_trace() -> None:
+    trace = make_trace()
+    axes = scores_figure(trace).axes[0]
+    lines = {line.get_label(): np.asarray(line.get_ydata()) for line in axes.lines}
+    for query, name in enumerate(trace.queries):
+        np.testing.assert_array_equal(lines[name], trace.scores[:, query])
+    assert any(set(np.asarray(line.get_ydata())) == {trace.threshold} for line in axes.lines)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
+def test_the_same_figure_is_the_same_file(suffix: str, tmp_path: Path) -> None:
+    a, b = (save_figure(scores_figure(make_trace()), tmp_path / f"{n}{suffix}") for n in "ab")
+    assert a.read_bytes() == b.read_bytes()
+    assert suffix != ".svg" or ">cat<" in a.read_text()
+
+
+def test_an_unknown_suffix(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="expected a figure file ending in .png, .pdf, .svg"):
+        save_figure(scores_figure(make_trace()), tmp_path / "f.jpg")
+    assert not list(tmp_path.iterdir())
