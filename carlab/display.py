@@ -54,8 +54,8 @@ def trace_html(trace: "Trace") -> str:
         "align-items:flex-start'>"
         f"<img alt='{escape(outcome(trace))}' src='data:image/png;base64,{picture}' style='max-width:26em'>"
         f"<div><div style='opacity:.7'>{escape(header(trace))}</div>"
-        f"<table style='margin:.5em 0'><thead><tr><th></th><th style='text-align:left'>query</th>{head}<th></th>"
-        f"</tr></thead><tbody>{rows}{more}</tbody></table><div>{escape(outcome(trace))}</div></div></div>"
+        "<table style='margin:.5em 0'><thead><tr><th></th><th style='text-align:left'>query</th>"
+        f"{head}<th></th></tr></thead><tbody>{rows}{more}</tbody></table><div>{escape(outcome(trace))}</div></div></div>"
     )
 
 
@@ -97,7 +97,7 @@ def outcome(trace: "Trace") -> str:
 
 
 def verdict(trace: "Trace", query: int) -> str:
-    """ "kept", or the step at which the query fell and by how much."""
+    """Say "kept", or the step at which the query fell and by how much."""
     for drop in trace.drops:
         if drop.query == query:
             margin = "" if np.isnan(drop.margin) else f", {drop.margin:.3f} below {trace.threshold:.3f}"

@@ -51,4 +51,4 @@ def check_dtype(dtype: str, device: str) -> torch.dtype:
         raise SettingError(f"expected a dtype out of {', '.join(DTYPES)}, got {dtype!r}; choose one of them")
     if dtype == "float16" and device.startswith("cpu"):
         raise SettingError("expected float16 on a GPU, got device 'cpu'; use bfloat16 or float32 there")
-    return getattr(torch, dtype)  # type: ignore[no-any-return]
+    return getattr(torch, dtype)

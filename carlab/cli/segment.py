@@ -171,6 +171,7 @@ def make_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TraceError(
-            f"expected a folder that can be written, got {str(out)!r} ({error.strerror}); choose another --out"
+            f"expected a folder that can be written, got {str(out)!r} ({error.strerror}); "
+            "choose another --out"
         ) from error
     write_file(out / ".carlab-can-write", b"").unlink()

@@ -1,11 +1,15 @@
 """`carlab show` and `carlab probes`: read a trace, and the table of hooks. Neither needs torch."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from carlab.display import columns, pad, printable
+
+if TYPE_CHECKING:
+    from carlab.trace import Trace
 
 
 def show(
@@ -21,7 +25,7 @@ def show(
     typer.echo(str(loaded))
     if settings:
         values = {**flat(loaded.settings), **loaded.provenance}
-        typer.echo("\n" + table([(name, value) for name, value in values.items()]))
+        typer.echo("\n" + table(list(values.items())))
     if recorded:
         typer.echo("\n" + (probe_table(loaded) or "no probes recorded; use --record when segmenting"))
     if figures is not None:
@@ -44,7 +48,7 @@ def probes() -> None:
     typer.echo(table([("probe", "axes", "fires per", "what it is"), *rows]))
 
 
-def probe_table(trace: object) -> str:
+def probe_table(trace: "Trace") -> str:
     """Name, step, shape and statistics of everything recorded; empty if nothing was."""
     rows = []
     for where, values in (
@@ -69,7 +73,7 @@ def flat(settings: object, prefix: str = "") -> dict[str, str]:
     return {prefix: ", ".join(map(str, settings)) if isinstance(settings, list) else str(settings)}
 
 
-def table(rows: list[tuple[str, ...]]) -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
     """Rows in aligned columns."""
     rows = [tuple(printable(str(cell)) for cell in row) for row in rows]
     widths = [max(map(columns, cells)) for cells in zip(*rows, strict=True)]

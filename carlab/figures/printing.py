@@ -25,7 +25,7 @@ PHOTO_SIDE = 320
 CELL, GAP, MARGIN, TITLE, VERDICT = 1.35, 0.06, 0.62, 0.3, 0.32
 """Width of a cell, space between cells, left margin, and space above and below a band, in inches."""
 GREY = "#767676"
-STYLE = {
+STYLE: Any = {
     "font.size": 8,
     "svg.fonttype": "none",  # text stays text, to be edited and searched
     "svg.hashsalt": "carlab",  # the same figure gives the same file

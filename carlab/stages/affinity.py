@@ -45,7 +45,7 @@ class Affinity:
             walk = walk / walk.sum(dim=0, keepdim=True)
             walk = walk / walk.sum(dim=1, keepdim=True)
         walk = (walk + walk.T) / 2
-        return probe("affinity.transition", walk @ walk)  # type: ignore[no-any-return]
+        return probe("affinity.transition", walk @ walk)
 
     def refine(
         self, cams: Float32[np.ndarray, "q i j"], transition: Float[Tensor, "n n"]

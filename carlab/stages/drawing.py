@@ -132,4 +132,4 @@ def _opencv() -> ModuleType:
             'expected OpenCV for engine="opencv", got no module cv2; '
             'pip install "clip-as-rnn-lab[opencv]", or use engine="skimage"'
         ) from error
-    return cv2  # type: ignore[no-any-return]
+    return cv2

@@ -1,6 +1,7 @@
 """Probes and ledgers alone: scope, order, and what may not be edited."""
 
 import doctest
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -77,9 +78,9 @@ def test_the_table_is_complete() -> None:
 def test_ledgers_nest_and_survive_exceptions() -> None:
     with open_ledger() as outer:
         count("a")
-        with pytest.raises(ValueError, match="x"), open_ledger() as inner, timed("b"):
+        with suppress(ValueError), open_ledger() as inner, timed("b"):
             count("a", 2)
-            raise ValueError("x")
+            raise ValueError
     count("a", 100)
     assert (outer.passes, inner.passes) == ({"a": 3}, {"a": 2})
     assert outer.seconds.keys() == {"b"}
