@@ -34,15 +34,8 @@ def test_every_public_module_says_what_it_is() -> None:
 
 
 def test_the_page_of_probes_is_that_of_the_code() -> None:
+    code = "import probe_table; print(probe_table.probe_table(), end='')"
     made = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; sys.path.insert(0, 'figures'); import probe_table; print(probe_table.probe_table(), end='')",
-        ],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-        text=True,
+        [sys.executable, "-c", code], cwd=ROOT / "figures", check=True, capture_output=True, text=True
     ).stdout
     assert (ROOT / "docs" / "probes.md").read_text() == made
