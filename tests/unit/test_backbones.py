@@ -205,7 +205,7 @@ def test_class_names_find_their_own_rows(offline: ClipAsRnn) -> None:
 
 def test_dense_and_strided_networks_share_weights_not_strides(offline: ClipAsRnn, photo: np.ndarray) -> None:
     backbone = offline.proposer.backbone
-    assert backbone.trunk(photo).grid == (22, 28)
+    assert backbone.trunk(photo).grid == (28, 36)
     assert backbone.encode_images(photo[None]).shape == (1, 1280)
     with pytest.raises(BackboneError, match="only CLIP has blocks"):
         backbone.encode_images(photo[None], skip_blocks=1)
