@@ -29,23 +29,25 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> Path:
     target = Path(path)
     temporary = None
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=target.parent, prefix=f".{target.name[:80]}.", delete=False
-        ) as stream:
+        # The name does not repeat the target's: that may fill the 255 bytes a name can have.
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".carlab.", delete=False) as stream:
             temporary = Path(stream.name)
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
-    except OSError as error:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
         raise TraceError(
-            f"expected a place that can be written, got {str(target)!r} ({error.strerror}); "
+            f"expected a place that can be written, got {str(target)!r} ({reason}); "
             "create the folder, or choose another output"
         ) from error
+    finally:
+        # Also when the user interrupts; after a success there is nothing to remove.
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
     return target
 
 
@@ -53,7 +55,8 @@ def write_archive(
     path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]
 ) -> Path:
     """Write named arrays and JSON metadata as one safetensors file, atomically."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # Not ascontiguousarray: it makes a vector of a single number.
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     return write_file(path, to_bytes(contiguous, {KEY: json.dumps(metadata)}))
 
 
@@ -69,7 +72,7 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
         with safe_open(os.fspath(path), framework="numpy") as archive:
             metadata = json.loads((archive.metadata() or {}).get(KEY, "null"))
             arrays = {name: archive.get_tensor(name) for name in archive.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, SafetensorError, ValueError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise TraceError(
             f"expected a trace written by carlab, got {os.fspath(path)!r} ({error}); "
             "check the path, or run again to make a new trace"

@@ -62,6 +62,9 @@ DATASETS: dict[str, Numbers] = {
 }
 """Settings by data set; the proposer is always CLIP ViT-B/16."""
 
+RELEASED: dict[str, Any] = {"positions": "bilinear half", "side_multiple": 16}
+"""Settings of a backbone as released (quirks 8 and 14)."""
+
 PRESETS = ("offline", *(f"{kind}/{name}" for kind in ("reference", "paper") for name in DATASETS))
 """Every name that `load` takes."""
 
@@ -151,8 +154,7 @@ def reference(
         classifier or numbers.classifier,
         device,
         dtype,
-        positions="bilinear half",
-        side_multiple=16,
+        **RELEASED,
     )
     names = numbers.stuff_prompts if stuff and numbers.stuff_prompts else numbers.prompts
     return ClipAsRnn(
@@ -210,10 +212,8 @@ def released_prompts(names: tuple[str, ...]) -> Prompt:
         "blur": {"engine": "opencv"},
         "grey": {"swapped": True},
     }
-    parts = (prompts([name]) for name in names)
-    return Combined(
-        tuple(replace(part, **quirks.get(name, {})) for name, part in zip(names, parts, strict=True))
-    )
+    names = tuple("grey" if name == "gray" else name for name in names)
+    return Combined(tuple(replace(prompts([name]), **quirks.get(name, {})) for name in names))
 
 
 def _numbers(dataset: str) -> Numbers:

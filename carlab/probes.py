@@ -43,6 +43,7 @@ PROBES: dict[str, ProbeInfo] = {
     "affinity.similarity": ProbeInfo("n n", "image", "patch similarity of a backbone without attention"),
     "affinity.transition": ProbeInfo("n n", "image", "D: the doubly normalised, squared affinity"),
     "affinity.boxes": ProbeInfo("q i j", "step", "box mask M of each query, 0 or 1"),
+    "affinity.refined": ProbeInfo("q i j", "step", "(D * M) @ cam, before min-max"),
     "mask.refined": ProbeInfo("q i j", "step", "soft mask in [0, 1] after the affinity"),
     "classify.texts": ProbeInfo("p Q d", "image", "text embeddings, template by query"),
     "classify.pictures": ProbeInfo("q s s 3", "step", "prompted images as the classifier sees them"),

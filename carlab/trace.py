@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Int, UInt8, jaxtyped
 
 from carlab.archive import read_archive, write_archive
 from carlab.display import trace_html, trace_text
@@ -163,7 +163,7 @@ class Trace:
             )
         try:
             return cls.from_arrays(arrays, metadata)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise TraceError(
                 f"expected a whole trace, got {os.fspath(path)!r} with a part missing or misshapen "
                 f"({error!r}); run again to make a new trace"
@@ -192,8 +192,8 @@ class Trace:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> "Trace":
-        """Build a trace from what `to_arrays` gave."""
-        image = arrays["image"]
+        """Build a trace from what `to_arrays` gave; a part that does not fit is a ValueError or the like."""
+        image, packed = arrays["image"], arrays["refined"]
         steps = tuple(
             Step(
                 **{name: arrays[f"step{t}.{name}"] for name in STEP_ARRAYS},
@@ -202,10 +202,8 @@ class Trace:
             )
             for t, seconds in enumerate(metadata["step_seconds"])
         )
-        refined = np.unpackbits(arrays["refined"], axis=-1, count=image.shape[1]).astype(bool)
-        if not steps or metadata["stop"] not in STOPS or len(refined) != len(steps[-1].survivors):
-            raise ValueError("steps, stop and refined masks do not belong together")
-        return cls(
+        refined = np.unpackbits(packed, axis=-1, count=image.shape[1]).astype(bool)
+        trace = cls(
             image=image,
             queries=tuple(metadata["queries"]),
             background=tuple(metadata["background"]),
@@ -218,6 +216,10 @@ class Trace:
             seconds=metadata["seconds"],
             passes=metadata["passes"],
         )
+        # unpackbits would fill missing columns up with zeros.
+        if packed.shape[-1] != -(-image.shape[1] // 8) or not (_shapes_fit(trace) and _words_fit(trace)):
+            raise ValueError("the parts do not belong together")
+        return trace
 
     def __eq__(self, other: object) -> bool:
         """Whether every array and every value is equal, NaN equal to NaN."""
@@ -245,6 +247,39 @@ class Trace:
 
 def _with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+@jaxtyped(typechecker=None)
+def _shapes_fit(trace: Trace) -> bool:
+    """Whether every array has the type and axes that its field declares: a file may hold anything."""
+    declared = Trace.__annotations__
+    return (
+        all(isinstance(getattr(trace, name), declared[name]) for name in ("image", "refined"))
+        and len(trace.steps) > 0
+        and all(_step_fits(step, len(trace.queries)) for step in trace.steps)
+        and len(trace.refined) == len(trace.survivors)
+    )
+
+
+@jaxtyped(typechecker=None)
+def _step_fits(step: Step, queries: int) -> bool:
+    """Whether arrays are as `Step` declares, axis letters agree, and `active` can index the queries."""
+    return (
+        all(isinstance(getattr(step, name), Step.__annotations__[name]) for name in STEP_ARRAYS)
+        and bool((np.diff(step.active, prepend=-1, append=queries) > 0).all())
+        and all(isinstance(value, int | float) for value in step.seconds.values())
+    )
+
+
+def _words_fit(trace: Trace) -> bool:
+    """Whether words are words and numbers are numbers in what JSON gave."""
+    words = (*trace.queries, *trace.background, *trace.provenance.values())
+    numbers = (*trace.seconds.values(), *trace.passes.values(), trace.threshold)
+    return (
+        trace.stop in STOPS
+        and all(isinstance(word, str) for word in words)
+        and all(isinstance(number, int | float) for number in numbers)
+    )
 
 
 def _same(a: np.ndarray, b: np.ndarray) -> bool:

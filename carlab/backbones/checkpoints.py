@@ -10,7 +10,7 @@ import torch
 from transformers import CLIPModel, CLIPTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from carlab.backbones.clip import Clip
+from carlab.backbones.clip import Clip, weights_digest
 from carlab.backbones.quiet import quiet
 from carlab.errors import BackboneError
 
@@ -56,6 +56,7 @@ def load_clip(name: str, *, device: torch.device, dtype: torch.dtype, **options:
         name=f"CLIP {name}",
         mean=tuple(processor.image_mean),
         std=tuple(processor.image_std),
+        sha256=weights_digest(model),
         **options,
     )
 

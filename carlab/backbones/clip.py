@@ -1,10 +1,10 @@
 """CLIP from a local folder or a hub name, of any size and patch, frozen."""
 
 import copy
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from math import ceil
 from typing import Any, Literal, TypeVar
 
@@ -17,6 +17,7 @@ from torch.nn import functional
 from transformers import CLIPModel
 from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
 
+from carlab.backbones.memory import TextMemory
 from carlab.backbones.protocol import Trunk
 from carlab.errors import QueryError
 from carlab.ledger import count, timed
@@ -44,6 +45,8 @@ class Clip:
     max_side
         Longest side, in pixels, of the proposer's input: larger photos are
         shrunk first, because the attention grows with the fourth power.
+    texts
+        Embeddings of the texts met so far.
     """
 
     model: CLIPModel
@@ -51,9 +54,11 @@ class Clip:
     name: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    sha256: str
     positions: Positions = "bicubic"
     side_multiple: int | None = None
     max_side: int = 1024
+    texts: TextMemory = field(default_factory=TextMemory)
 
     def __repr__(self) -> str:
         """Name only: a stage that holds a model is still printed in one line."""
@@ -69,15 +74,6 @@ class Clip:
         """Where the weights are."""
         return self.model.logit_scale.device
 
-    @cached_property
-    def sha256(self) -> str:
-        """Digest of every weight, in order of name, in its stored precision."""
-        digest = hashlib.sha256()
-        for name, weight in sorted(self.model.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
-
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q d"]:
         """Unit-norm text embeddings.
@@ -88,17 +84,19 @@ class Clip:
             If a text is longer than the model reads (77 tokens in CLIP).
         """
         with timed("text"):
-            count("text encode", len(texts))
-            limit = self.model.config.text_config.max_position_embeddings
-            encoded = self.tokenizer(list(texts))["input_ids"]
-            for text, tokens in zip(texts, encoded, strict=True):
-                if len(tokens) > limit:
-                    raise QueryError(
-                        f"expected at most {limit} tokens, got {len(tokens)} in {text[:60]!r}; shorten it"
-                    )
-            batch = self.tokenizer.pad({"input_ids": encoded}, return_tensors="pt").to(self.device)
-            features = self.model.get_text_features(**batch).pooler_output
-            return functional.normalize(features, dim=-1)
+            return self.texts.look_up(texts, self._encode_new)
+
+    def _encode_new(self, texts: list[str]) -> Float[Tensor, "q d"]:
+        limit = self.model.config.text_config.max_position_embeddings
+        encoded = self.tokenizer(texts)["input_ids"]
+        for text, tokens in zip(texts, encoded, strict=True):
+            if len(tokens) > limit:
+                raise QueryError(
+                    f"expected at most {limit} tokens, got {len(tokens)} in {text[:60]!r}; shorten it"
+                )
+        batch = self.tokenizer.pad({"input_ids": encoded}, return_tensors="pt").to(self.device)
+        features = self.model.get_text_features(**batch).pooler_output
+        return functional.normalize(features, dim=-1)
 
     @torch.no_grad()
     def trunk(self, image: UInt8[np.ndarray, "h w 3"]) -> Trunk:
@@ -195,6 +193,15 @@ class Clip:
         )
         class_tokens = embeddings.class_embedding.expand(len(pixels), 1, -1)
         return torch.cat([class_tokens, patches.flatten(2).mT], dim=1) + positions
+
+
+def weights_digest(model: CLIPModel) -> str:
+    """sha256 over every weight, in order of name, in the precision it was loaded in."""
+    digest = sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def attend(

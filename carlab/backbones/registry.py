@@ -12,7 +12,7 @@ DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
 def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **options: Any) -> FrozenVlm:
-    """Load "offline" (embedded, not CLIP) or a CLIP by folder or hub name.
+    """Load "offline" (embedded, not CLIP), a CLIP by folder or hub name, or "random:ViT-B/16".
 
     Raises
     ------
@@ -26,6 +26,10 @@ def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **o
         from carlab.backbones.offline import load_offline
 
         return load_offline(device=place, dtype=precision, **options)
+    if name.startswith("random:"):
+        from carlab.backbones.random_clip import random_clip
+
+        return random_clip(name.removeprefix("random:"), device=place, dtype=precision, **options)
     from carlab.backbones.checkpoints import load_clip
 
     return load_clip(name, device=place, dtype=precision, **options)

@@ -1,7 +1,7 @@
 """Sentence vectors from MiniLM, whose weights ship inside a Python package."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from carlab.backbones.memory import TextMemory
 from carlab.backbones.quiet import quiet
 from carlab.errors import QueryError
-from carlab.ledger import count
 
 PHRASES = ("{}", "a photo of a {}.")
 """A text's vector is the mean over these."""
@@ -27,6 +27,7 @@ class SentenceEncoder:
     tokenizer: Any
     weights: Path
     limit: int = 256
+    texts: TextMemory = field(default_factory=TextMemory)
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "q e"]:
@@ -55,10 +56,11 @@ class SentenceEncoder:
 
     def encode(self, texts: Sequence[str], centre: Float[Tensor, " e"]) -> Float[Tensor, "q e"]:
         """Unit-norm vectors, mean over `PHRASES`, measured from `centre`."""
-        count("text encode", len(texts))
+        return functional.normalize(self.texts.look_up(texts, self._mean_phrase) - centre, dim=-1)
+
+    def _mean_phrase(self, texts: list[str]) -> Float[Tensor, "q e"]:
         phrased = [phrase.replace("{}", text) for phrase in PHRASES for text in texts]
-        mean = self.embed(phrased).reshape(len(PHRASES), len(texts), -1).mean(0)
-        return functional.normalize(mean - centre, dim=-1)
+        return self.embed(phrased).reshape(len(PHRASES), len(texts), -1).mean(0)
 
 
 def load_sentences(device: torch.device) -> SentenceEncoder:

@@ -56,7 +56,7 @@ class Affinity:
         # Query by query, as released: where D is nearly flat, min-max magnifies the last bits,
         # and one product of all queries would add them up in another order.
         refined = torch.stack([transition @ line for line in evidence])
-        return refined.float().cpu().numpy().reshape(cams.shape)
+        return probe("affinity.refined", refined.float().cpu().numpy().reshape(cams.shape))
 
     def boxes(self, cam: Float[np.ndarray, "i j"]) -> Bool[np.ndarray, "i j"]:
         """M: the union of the bounding boxes of a CAM in [0, 1]."""

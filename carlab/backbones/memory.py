@@ -1,0 +1,33 @@
+"""Each text is encoded once, however many photos and steps ask for it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from carlab.ledger import count
+
+LIMIT = 20_000
+"""How many texts are kept; the oldest go first. At 768 numbers each, 60 MB."""
+
+
+@dataclass
+class TextMemory:
+    """Embeddings by text, filled by the encoder they belong to."""
+
+    known: dict[str, Tensor] = field(default_factory=dict)
+
+    def look_up(
+        self, texts: Sequence[str], encode: Callable[[list[str]], Float[Tensor, "q d"]]
+    ) -> Float[Tensor, "q d"]:
+        """Embeddings of the texts; `encode` is asked for the new ones, all at once."""
+        new = [text for text in dict.fromkeys(texts) if text not in self.known]
+        if new:
+            count("text encode", len(new))
+            self.known.update(zip(new, encode(new), strict=True))
+        embeddings = torch.stack([self.known[text] for text in texts])
+        for text in list(self.known)[: max(0, len(self.known) - LIMIT)]:
+            del self.known[text]
+        return embeddings

@@ -1,0 +1,81 @@
+"""CLIP architectures with random weights: nothing is recognised, but every pass costs what it costs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import BatchEncoding, CLIPConfig, CLIPModel
+
+from carlab.backbones.clip import Clip, weights_digest
+from carlab.errors import BackboneError
+
+TEXT = {"hidden_act": "quick_gelu", "num_hidden_layers": 12, "eos_token_id": 257, "pad_token_id": 257}
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny/16": {"vision": (64, 128, 3, 2, 64, 16), "text": (64, 128, 2), "projection": 32},
+    "ViT-B/16": {"vision": (768, 3072, 12, 12, 224, 16), "text": (512, 2048, 8), "projection": 512},
+    "ViT-L/14": {"vision": (1024, 4096, 24, 16, 224, 14), "text": (768, 3072, 12), "projection": 768},
+    "ViT-L/14@336": {"vision": (1024, 4096, 24, 16, 336, 14), "text": (768, 3072, 12), "projection": 768},
+}
+"""Width, MLP width, layers, heads, input side and patch; width, MLP width and heads of the text tower."""
+PREFIX = "random:"
+
+
+class ByteTokenizer:
+    """One token a byte, between a start and an end token: random weights need no vocabulary."""
+
+    def __call__(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
+        """Tokens of each text."""
+        return {"input_ids": [[256, *text.encode(), 257] for text in texts]}
+
+    def pad(self, encoded: dict[str, list[list[int]]], return_tensors: str) -> BatchEncoding:
+        """Fill up with end tokens; `return_tensors` is always "pt"."""
+        rows = [torch.tensor(row) for row in encoded["input_ids"]]
+        tokens: Int[Tensor, "q k"] = torch.nn.utils.rnn.pad_sequence(
+            rows, batch_first=True, padding_value=257
+        )
+        lengths = torch.tensor([len(row) for row in rows])
+        mask = (torch.arange(tokens.shape[1]) < lengths[:, None]).long()
+        return BatchEncoding({"input_ids": tokens, "attention_mask": mask})
+
+
+def random_clip(
+    size: str, *, device: torch.device, dtype: torch.dtype, seed: int = 0, **options: Any
+) -> Clip:
+    """Build a CLIP of a known size ("ViT-B/16") with random weights, the same for the same seed.
+
+    Raises
+    ------
+    BackboneError
+        If the size is unknown.
+    """
+    if size not in SIZES:
+        raise BackboneError(
+            f"expected a random CLIP out of {', '.join(PREFIX + name for name in SIZES)}, "
+            f"got {PREFIX + size!r}; choose one of them"
+        )
+    width, mlp, layers, heads, side, patch = SIZES[size]["vision"]
+    text_width, text_mlp, text_heads = SIZES[size]["text"]
+    vision = {"hidden_size": width, "intermediate_size": mlp, "num_hidden_layers": layers}
+    vision |= {
+        "num_attention_heads": heads,
+        "image_size": side,
+        "patch_size": patch,
+        "hidden_act": "quick_gelu",
+    }
+    text = {
+        **TEXT,
+        "hidden_size": text_width,
+        "intermediate_size": text_mlp,
+        "num_attention_heads": text_heads,
+    }
+    text |= {"vocab_size": 258, "bos_token_id": 256}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=SIZES[size]["projection"])
+        model = CLIPModel(config).requires_grad_(False).to(device, dtype).eval()
+    model.logit_scale.fill_(4.6052)  # 100, as trained CLIPs have it
+    mean, std = (0.4815, 0.4578, 0.4082), (0.2686, 0.2613, 0.2758)
+    name = f"random {size} (recognises nothing)"
+    return Clip(model, ByteTokenizer(), name, mean, std, weights_digest(model), **options)
