@@ -77,13 +77,13 @@ def pad(text: str, width: int) -> str:
 def trace_text(trace: "Trace") -> str:
     """A header, a row per query with its score at each step, why the loop stopped, and what it cost."""
     shown = most_telling(trace)
-    names = [pad(shorten(trace.queries[query]), NAME_WIDTH) for query in shown]
-    width = max([len("query"), *(columns(name.rstrip()) for name in names)])
+    names = [shorten(trace.queries[query]) for query in shown]
+    width = max(map(columns, ("query", *names)))
     steps = "".join(f"{f'step {t + 1}':>9}" for t in range(len(trace.steps)))
     lines = [header(trace), "", f"  {pad('query', width)}{steps}"]
     for query, name in zip(shown, names, strict=True):
         scores = "".join(f"{'' if np.isnan(s) else f'{s:.3f}':>9}" for s in trace.scores[:, query])
-        lines.append(f"  {pad(name.rstrip(), width)}{scores}   {verdict(trace, query)}")
+        lines.append(f"  {pad(name, width)}{scores}   {verdict(trace, query)}")
     if len(shown) < len(trace.queries):
         lines.append(f"  {rest(trace, shown)}")
     return "\n".join([*lines, "", *(f"  {line}" for line in (outcome(trace), times(trace)) if line)])
@@ -135,10 +135,11 @@ def header(trace: "Trace") -> str:
     """Size of the photo, preset and backbones."""
     height, width = trace.image.shape[:2]
     made = trace.provenance
-    f, g = made.get("proposer.backbone", ""), made.get("classifier.backbone", "")
-    backbones = f if f == g else f"{f} x {g}"
+    # One name when both are the same, or when only one is known.
+    names = dict.fromkeys(made.get(f"{stage}.backbone", "") for stage in ("proposer", "classifier"))
+    backbones = " x ".join(filter(None, names))
     parts = [f"{width} x {height} photo", made.get("preset", ""), backbones]
-    return printable(" · ".join(part for part in parts if part))
+    return printable(" · ".join(filter(None, parts)))
 
 
 def outcome(trace: "Trace") -> str:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from carlab.cli.bench import bench
 from carlab.cli.fidelity import fidelity
 from carlab.cli.machine import doctor, models
 from carlab.cli.segment import segment
@@ -20,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (segment, show, probes, models, doctor, fidelity):
+for command in (segment, show, probes, models, doctor, fidelity, bench):
     app.command()(command)
 
 

@@ -1,4 +1,4 @@
-"""`carlab fidelity`: does this reproduce the released code, on cases that the released code wrote?"""
+"""`carlab fidelity`: cases that the released code wrote, against the `reference` preset."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,9 +25,8 @@ def fidelity(
     final = [row.differences["final"] for row in rows if "final" in row.differences]
     held = sum(row.holds for row in rows)
     mean = sum(final) / len(final) if final else 0.0
-    typer.echo(
-        f"\n{held} of {len(rows)} cases hold; final pixels that differ, mean {mean:.1e} (bound {MEAN_FINAL:.0e})"
-    )
+    typer.echo(f"\n{held} of {len(rows)} cases hold")
+    typer.echo(f"final pixels that differ: {mean:.1e} on average (bound {MEAN_FINAL:.0e})")
     if not all_hold(rows):
         raise typer.Exit(1)
 
