@@ -17,7 +17,6 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
-from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.patches import Rectangle
@@ -38,13 +37,15 @@ MOST_PIXELS = 2**16
 """A side that matplotlib refuses to draw."""
 CELL, GAP, MARGIN = 1.35, 0.1, 1.12
 """Width of a cell, space between cells, and the margin of row names, in inches."""
-TITLE, VERDICT, BAND_GAP = 0.3, 0.42, 0.12
-"""Space above and below the pictures of a band, and between bands, in inches."""
+HEADER, TITLE, VERDICT, PAGE_EDGE = 0.34, 0.24, 0.46, 0.08
+"""Heights of the line that names a step, of the queries' names, and of the scores, in inches."""
+LABEL_PAD = 14
+"""Space between a prompted image and its verdict, where the bar stands, in points."""
 MOST_BANDS = 10
 """Steps drawn; a loop that drops one query at a time would fill metres of paper."""
 MOST_LINES = 12
 GREY, PALE = "#6b6b6b", "#e4e4e4"
-MARKERS = "osD^vPXph*"
+MARKERS = "osD^vph<>"
 FONTS = (
     "DejaVu Sans",
     "Noto Sans",
@@ -72,12 +73,13 @@ ROWS = ("activation map", "mask", "prompted image")
 class QuietFigure(Figure):
     """A figure that draws a box for a letter no font has, and leaves it at that."""
 
-    def draw(self, renderer: RendererBase) -> None:
+    # Renderers are Any: for PDF and SVG matplotlib hands in one of no common class.
+    def draw(self, renderer: Any) -> None:
         """Draw everything."""
         with _boxes_for_missing_letters():
             super().draw(renderer)
 
-    def get_tightbbox(self, renderer: RendererBase | None = None, **options: Any) -> Any:
+    def get_tightbbox(self, renderer: Any = None, **options: Any) -> Any:
         """Give the box around everything, in inches; notebooks ask for it before they draw."""
         with _boxes_for_missing_letters():
             return super().get_tightbbox(renderer, **options)
@@ -119,9 +121,9 @@ def recurrence_figure(trace: Trace, max_queries: int = 8) -> Figure:
     """
     if max_queries < 1:
         raise SettingError(f"expected max_queries of 1 or more, got {max_queries}; 8 fit on a page")
-    queries, steps = most_telling(trace, max_queries), range(len(trace.steps))
+    queries, steps = most_telling(trace, max_queries), list(range(len(trace.steps)))
     if len(steps) > MOST_BANDS:
-        steps = (*steps[: MOST_BANDS - 1], steps[-1])
+        steps = [*steps[: MOST_BANDS - 1], steps[-1]]
     grid = _Grid.of(trace, len(queries), len(steps))
     photo = thumbnail(trace.image, PHOTO_SIDE)
     with rc_context(_style()):
@@ -139,41 +141,41 @@ def recurrence_figure(trace: Trace, max_queries: int = 8) -> Figure:
 def scores_figure(trace: Trace) -> Figure:
     """Score of each query over the steps, the threshold, and where each one fell."""
     named = most_telling(trace, MOST_LINES)
-    steps = np.arange(1, len(trace.steps) + 1)
     with rc_context(_style()):
         figure = QuietFigure(figsize=(5.2, max(2.8, 0.8 + 0.17 * (len(named) + 3))), layout="constrained")
         axes = figure.add_subplot()
-        others = [query for query in range(len(trace.queries)) if query not in named]
-        for query in others:
-            last = query == others[-1]
-            axes.plot(
-                steps, trace.scores[:, query], ".-", color="#bbbbbb", linewidth=0.6, markersize=3, zorder=1,
-                label=f"{len(others)} more" if last else None,
-            )  # fmt: skip
-        for query in named:
-            axes.plot(
-                steps, trace.scores[:, query], color=colour_hex(query), label=shorten(trace.queries[query], 24),
-                linewidth=1.8, marker=MARKERS[query % len(MARKERS)], markersize=6,
-                markeredgecolor="black", markeredgewidth=0.6, zorder=2.5, clip_on=False,
-            )  # fmt: skip
+        _curves(axes, trace, named)
         fell = [(drop.step + 1, drop.score) for drop in trace.drops if drop.query in named]
         if fell:
             axes.plot(*zip(*fell, strict=True), "x", color="black", markersize=10, label="dropped", zorder=3)
         if not np.isnan(trace.threshold):
-            axes.axhline(
-                trace.threshold, color="black", linestyle=(0, (4, 3)), linewidth=0.9, zorder=0,
-                label=f"threshold {trace.threshold:.2f}",
-            )  # fmt: skip
-        axes.set(
-            xlabel="step", ylabel="score", ylim=(-0.02, 1.02), xlim=(0.75, len(steps) + 0.25), xticks=steps
-        )
+            look: Any = {"color": "black", "linestyle": (0, (4, 3)), "linewidth": 0.9, "zorder": 0}
+            axes.axhline(trace.threshold, label=f"threshold {trace.threshold:.2f}", **look)
+        steps = len(trace.steps)
+        axes.set(xlabel="step", xlim=(0.75, steps + 0.25), xticks=range(1, steps + 1, -(-steps // 20)))
+        axes.set(ylabel="score", ylim=(-0.02, 1.02))
         axes.spines[["top", "right"]].set_visible(False)
         legend = figure.legend(loc="outside right upper", frameon=False)
         _plain(*legend.get_texts())
     return figure
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: float = 150) -> Path:
+def _curves(axes: Axes, trace: Trace, named: list[int]) -> None:
+    """A line for each named query, of its own colour and mark; one grey look for all others."""
+    scores, steps = trace.scores, np.arange(1, len(trace.steps) + 1)
+    for query in named:
+        name, mark = shorten(trace.queries[query], 24), MARKERS[query % len(MARKERS)]
+        rim: Any = {"markersize": 6, "markeredgecolor": "black", "markeredgewidth": 0.6, "clip_on": False}
+        axes.plot(
+            steps, scores[:, query], color=colour_hex(query), marker=mark, label=name, zorder=2.5, **rim
+        )
+    others = [query for query in range(len(trace.queries)) if query not in named]
+    lines = axes.plot(steps, scores[:, others], ".-", color="#bbbbbb", linewidth=0.6, markersize=3, zorder=1)
+    if lines:
+        lines[0].set_label(f"{len(lines)} more")
+
+
+def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int | float = 150) -> Path:
     """Write a PNG, PDF or SVG, by the suffix; atomically, and the same bytes for the same figure.
 
     Raises
@@ -218,18 +220,19 @@ class _Grid:
 
     @property
     def band(self) -> float:
-        return TITLE + sum(self.heights) + GAP * (len(self.heights) - 1) + VERDICT + BAND_GAP
+        return HEADER + TITLE + sum(self.heights) + GAP * (len(self.heights) - 1) + VERDICT
 
     @property
     def page(self) -> tuple[float, float]:
-        return MARGIN + self.columns * (CELL + GAP), self.bands * self.band
+        # Never narrower than the line that names a step.
+        return max(4.2, MARGIN + self.columns * (CELL + GAP)), self.bands * self.band + PAGE_EDGE
 
     def left(self, column: int) -> float:
         return MARGIN + column * (CELL + GAP)
 
     def top(self, band: int) -> float:
         """Upper edge of the uppermost picture."""
-        return (self.bands - band) * self.band - TITLE
+        return PAGE_EDGE + (self.bands - band) * self.band - HEADER - TITLE
 
     def bottoms(self, band: int) -> list[float]:
         """Lower edge of each picture."""
@@ -237,23 +240,29 @@ class _Grid:
 
 
 def _margin(figure: Figure, grid: _Grid, band: int, trace: Trace, t: int, queries: list[int]) -> None:
-    """Names of the step and its rows, left of the pictures."""
-    step, top, bottoms = trace.steps[t], grid.top(band), grid.bottoms(band)
-    _text(figure, 0.08, top + 0.13, f"step {t + 1}", fontsize=12, weight="bold")
-    facts = [f"{len(step.active)} active", f"{step.kept.sum()} kept"]
-    if hidden := len(step.active) - len(set(queries) & set(step.active.tolist())):
-        facts.insert(1, f"{hidden} not shown")
-    if t == len(trace.steps) - 1:
-        facts.append(trace.stop)
-    if t == MOST_BANDS - 2 < len(trace.steps) - 2:
-        facts.append(f"steps {t + 2} to {len(trace.steps) - 1}\nnot shown")
-    _text(figure, 0.08, top - 0.03, "\n".join(facts), fontsize=7, color=GREY, va="top", linespacing=1.35)
-    look: Any = {"ha": "right", "fontsize": 7.5, "color": "black"}
+    """What happens in the step, above the pictures; names of the rows, left of them."""
+    top, bottoms = grid.top(band), grid.bottoms(band)
+    line = top + TITLE + 0.12
+    _text(figure, 0.1, line, f"step {t + 1}", fontsize=12, weight="bold", va="baseline")
+    _text(figure, MARGIN, line, _facts(trace, t, queries), fontsize=8, color=GREY, va="baseline")
+    look: Any = {"ha": "right", "fontsize": 8}
     for name, bottom, height in zip(ROWS, bottoms, grid.heights, strict=True):
         _text(figure, MARGIN - 0.1, bottom + height / 2, name, **look)
-    _text(figure, MARGIN - 0.1, bottoms[-1] - 0.115, "score", **look)
+    _text(figure, MARGIN - 0.1, bottoms[-1] - 0.11, "score", **look)
     if not np.isnan(trace.threshold):
-        _text(figure, MARGIN - 0.1, bottoms[-1] - 0.28, f"threshold {trace.threshold:.2f}", **look)
+        note = f"threshold {trace.threshold:.2f}"
+        _text(figure, MARGIN - 0.1, bottoms[-1] - LABEL_PAD / 72, note, va="top", **look)
+
+
+def _facts(trace: Trace, t: int, queries: list[int]) -> str:
+    """How many queries enter the step and stay, what is not drawn, and why the loop ended."""
+    step, last = trace.steps[t], len(trace.steps) - 1
+    hidden = len(set(step.active.tolist()) - set(queries))
+    facts = f"{len(step.active)} active" + (f" ({hidden} not drawn)" if hidden else "")
+    facts += f", {step.kept.sum()} kept" + (f": {trace.stop}" if t == last else "")
+    if t == MOST_BANDS - 2 and t < last - 1:
+        facts += f"; steps {t + 2} to {last} not drawn"
+    return facts
 
 
 def _fill(
@@ -272,14 +281,15 @@ def _fill(
     _picture(cells[2], step.prompted[place])
     look: dict[str, Any] = {"fontsize": 8, "weight": "bold" if kept else "normal"}
     _fit(cells[0].set_title("", pad=4, **look), trace.queries[query], CELL)
-    verdict = f"{step.scores[place]:.2f}  {'kept' if kept else 'dropped'}"
-    cells[2].set_xlabel(verdict, labelpad=13, color="black" if kept else GREY, **look)
+    score = float(step.scores[place])
+    verdict = f"{_number(score, trace.threshold)}  {'kept' if kept else 'dropped'}"
+    cells[2].set_xlabel(verdict, labelpad=LABEL_PAD, color="black" if kept else GREY, **look)
     # Told apart without colour: a whole line or a broken one, black text or grey.
     frame: Any = {"edgecolor": colour_hex(query), "linewidth": 2} if kept else {
         "edgecolor": GREY, "linewidth": 1, "linestyle": (0, (3, 2))
     }  # fmt: skip
     _box(figure, left - 0.025, bottoms[2] - 0.025, CELL + 0.05, grid.heights[2] + 0.05, fill=False, **frame)
-    _bar(figure, left, bottoms[2] - 0.15, float(step.scores[place]), trace.threshold, query if kept else None)
+    _bar(figure, left, bottoms[2] - 0.145, score, trace.threshold, query if kept else None)
 
 
 def _bar(
@@ -291,7 +301,12 @@ def _bar(
     if length > 0:
         _box(figure, left, bottom, length, 0.07, facecolor="#9a9a9a" if query is None else colour_hex(query))
     if 0 <= threshold <= 1:
-        _box(figure, left + CELL * threshold - 0.008, bottom - 0.03, 0.016, 0.13, facecolor="black")
+        _box(figure, left + CELL * threshold - 0.008, bottom - 0.025, 0.016, 0.12, facecolor="black")
+
+
+def _number(score: float, threshold: float) -> str:
+    """A score with two decimals, or three where two would look like the threshold."""
+    return f"{score:.3f}" if f"{score:.2f}" == f"{threshold:.2f}" else f"{score:.2f}"
 
 
 def heat(photo: UInt8[np.ndarray, "h w 3"], cam: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:

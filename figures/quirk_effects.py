@@ -1,0 +1,189 @@
+"""Measure what each quirk of the release does; writes the tables of docs/fidelity.md.
+
+    python figures/quirk_effects.py ../shared [PHOTOS]
+
+On the golden cases each quirk is switched off alone, in the `reference`
+preset; on VOC 2012 train photos each is switched on alone, in the `offline`
+preset.
+"""
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import load_file
+from tqdm import tqdm
+
+from carlab.fidelity import build, load_pair
+from carlab.presets import load
+from carlab.recurrence import ClipAsRnn
+from carlab.stages.prompter import Blur, Circle, Combined, Contour, Crop, Grey, Prompt, Rectangle
+from carlab.trace import Trace
+
+PAGE = Path(__file__).parents[1] / "docs" / "fidelity.md"
+MARK = "<!-- measured: python figures/quirk_effects.py ../shared -->\n"
+VOC = [
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("dining table", "dog", "horse", "motorbike", "person", "potted plant", "sheep", "sofa"),
+    *("train", "tv monitor"),
+]
+Change = Callable[[ClipAsRnn], ClipAsRnn]
+
+
+def stage(name: str, **values: Any) -> Change:
+    """Change fields of one stage."""
+    return lambda model: replace(model, **{name: replace(getattr(model, name), **values)})
+
+
+def affinity(**values: Any) -> Change:
+    """Change fields of the proposer's affinity."""
+    return lambda model: stage("proposer", affinity=replace(model.proposer.affinity, **values))(model)
+
+
+def backbones(**values: Any) -> Change:
+    """Change fields of both backbones."""
+
+    def change(model: ClipAsRnn) -> ClipAsRnn:
+        for name in ("proposer", "classifier"):
+            model = stage(name, backbone=replace(getattr(model, name).backbone, **values))(model)
+        return model
+
+    return change
+
+
+def drawn(kinds: tuple[type[Prompt], ...], **values: Any) -> Change:
+    """Change fields of some prompts."""
+
+    def change(model: ClipAsRnn) -> ClipAsRnn:
+        parts = (
+            replace(part, **values) if isinstance(part, kinds) else part for part in model.prompter.parts
+        )
+        return replace(model, prompter=Combined(tuple(parts)))
+
+    return change
+
+
+def both(*changes: Change) -> Change:
+    """One change after another."""
+
+    def change(model: ClipAsRnn) -> ClipAsRnn:
+        for one in changes:
+            model = one(model)
+        return model
+
+    return change
+
+
+OUTLINES = (Circle, Contour, Rectangle, Blur)
+OFF: dict[str, Change] = {
+    "1 sum of per-template softmaxes": stage("classifier", ensemble="embeddings"),
+    "2 classifier leaves out its last block": stage("classifier", skip_blocks=0),
+    "3 centre crop": stage("classifier", fit="squash"),
+    "4 bare name in step 1": stage("proposer", first_template=None),
+    "5 BGR wrapped-around image in the CRF": stage("refiner", released_image=False),
+    "6 boxes lose the border": affinity(cut_border=False),
+    "7 grey weights swapped": drawn((Grey,), swapped=False),
+    "8 positions bilinear, half precision": backbones(positions="bicubic"),
+    "9 best query always stays": stage("filter", keep_best=False),
+    "9 two steps at least": lambda model: replace(model, min_steps=1),
+    "14 proposer sides multiples of 16": backbones(side_multiple=None),
+    "rectangle centred on the mean": drawn((Rectangle,), centred=False),
+    "p_k kept before min-max": stage("proposer", keep_probability=False),
+    "drawn by OpenCV": drawn(OUTLINES, engine="skimage"),
+}
+ON: dict[str, Change] = {
+    "1 sum of per-template softmaxes": stage("classifier", ensemble="probabilities"),
+    "3 centre crop": stage("classifier", fit="crop"),
+    "4 bare name in step 1, `a clean origami {}.` after": stage(
+        "proposer", first_template="{}", template="a clean origami {}."
+    ),
+    "5 BGR wrapped-around image in the CRF": stage("refiner", released_image=True),
+    "6 boxes lose the border": affinity(cut_border=True),
+    "7 grey weights swapped (grey + crop)": lambda m: replace(m, prompter=Grey(swapped=True) + Crop(0.3)),
+    "7 grey weights right (grey + crop)": lambda m: replace(m, prompter=Grey() + Crop(0.3)),
+    "9 best query always stays": stage("filter", keep_best=True),
+    "9 two steps at least": lambda model: replace(model, min_steps=2),
+    "p_k kept before min-max": stage("proposer", keep_probability=True),
+}
+
+
+def golden_table(root: Path) -> str:
+    """Each quirk off alone: cases whose kept sets change, probabilities, and label pixels."""
+    cases = json.loads((root / "cases.json").read_text())
+    pairs = {name: load_pair(root, name) for name in {case["models"] for case in cases}}
+    seen: dict[str, list[tuple[bool, float, float]]] = {name: [] for name in OFF}
+    for case in tqdm(cases, desc="golden"):
+        model = build(case, *pairs[case["models"]])
+        image = load_file(root / f"{case['name']}.safetensors")["image"]
+        base = model(image, case["queries"])
+        for name, change in OFF.items():
+            if change(model) != model:
+                seen[name].append(difference(base, change(model)(image, case["queries"])))
+    rows = [
+        "| quirk switched off | cases | kept sets that change | change of a score | changed label pixels |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name, found in seen.items():
+        kept, score, pixels = (np.array(column) for column in zip(*found, strict=True))
+        rows.append(
+            f"| {name} | {len(found)} | {kept.sum()} | {score.mean():.1e} | {100 * pixels.mean():.2f} % |"
+        )
+    return "\n".join(rows)
+
+
+def difference(a: Trace, b: Trace) -> tuple[bool, float, float]:
+    """Whether another set is found, the largest change of a first score, and the share of other labels."""
+    score = np.abs(a.steps[0].scores - b.steps[0].scores).max()
+    return a.found != b.found, float(score), float((a.labels != b.labels).mean())
+
+
+def voc_table(root: Path, photos: int) -> str:
+    """MIoU over 21 classes of the offline preset, with each quirk on alone."""
+    names = (root / "ImageSets/Segmentation/train.txt").read_text().split()[:photos]
+    changes: dict[str, Change] = {"none": lambda model: model, **ON}
+    confusion = {name: np.zeros((21, 21), dtype=np.int64) for name in changes}
+    model = load("offline")
+    for name in tqdm(names, desc="VOC train"):
+        image = np.asarray(Image.open(root / "JPEGImages" / f"{name}.jpg").convert("RGB"))
+        truth = np.asarray(Image.open(root / "SegmentationClass" / f"{name}.png")).astype(np.int64)
+        prepared = model.prepare(image, VOC)
+        for quirk, change in changes.items():
+            changed = change(model)
+            fields = ("proposer", "prompter", "classifier", "filter", "refiner", "min_steps")
+            trace = prepared.run(**{field: getattr(changed, field) for field in fields})
+            valid = truth != 255
+            pairs = truth[valid] * 21 + trace.labels[valid]
+            confusion[quirk] += np.bincount(pairs, minlength=441).reshape(21, 21)
+    scores = {name: miou(counts) for name, counts in confusion.items()}
+    rows = [f"| quirk switched on, {len(names)} photos | mIoU, 21 classes | change |", "|---|---:|---:|"]
+    rows += [f"| {name} | {score:.1f} | {score - scores['none']:+.1f} |" for name, score in scores.items()]
+    return "\n".join(rows)
+
+
+def miou(counts: np.ndarray) -> float:
+    """Mean over classes of intersection over union, in percent, over all pixels of all photos."""
+    hit = np.diagonal(counts)
+    union = counts.sum(axis=0) + counts.sum(axis=1) - hit
+    return float(100 * np.mean(hit / np.maximum(union, 1)))
+
+
+def main() -> None:
+    """Write both tables into the page."""
+    shared, photos = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 80
+    tables = (
+        "### On the golden cases\n",
+        golden_table(shared / "golden"),
+        "\n### On VOC 2012 train photos, offline backbone\n",
+        voc_table(shared / "data" / "VOCdevkit" / "VOC2012", photos),
+    )
+    head = PAGE.read_text().split(MARK)[0]
+    PAGE.write_text(head + MARK + "\n" + "\n".join(tables) + "\n")
+
+
+if __name__ == "__main__":
+    main()
