@@ -76,6 +76,18 @@ def random_clip(
         config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=SIZES[size]["projection"])
         model = CLIPModel(config).requires_grad_(False).to(device, dtype).eval()
     model.logit_scale.fill_(4.6052)  # 100, as trained CLIPs have it
+    sharpen(model, layers)
     mean, std = (0.4815, 0.4578, 0.4082), (0.2686, 0.2613, 0.2758)
     name = f"random {size} (recognises nothing)"
     return Clip(model, ByteTokenizer(), name, mean, std, weights_digest(model), **options)
+
+
+def sharpen(model: CLIPModel, layers: int) -> None:
+    """Give queries and keys of the vision tower the size that they have after training.
+
+    As initialised, every patch looks at all others alike, the affinity is flat,
+    and min-max magnifies rounding into differences that no trained CLIP shows.
+    """
+    for block in model.vision_model.encoder.layers:
+        for project in (block.self_attn.q_proj, block.self_attn.k_proj):
+            project.weight.mul_(1.5 * (2 * layers) ** 0.5)  # undoes the depth scaling; 1.5 peaks it
