@@ -274,7 +274,8 @@ def _step_fits(step: Step, queries: int) -> bool:
 def _words_fit(trace: Trace) -> bool:
     """Whether words are words and numbers are numbers in what JSON gave."""
     words = (*trace.queries, *trace.background, *trace.provenance.values())
-    numbers = (*trace.seconds.values(), *trace.passes.values(), trace.threshold)
+    settings = (trace.threshold, trace.settings.get("mask_threshold", 0.5))
+    numbers = (*trace.seconds.values(), *trace.passes.values(), *settings)
     return (
         trace.stop in STOPS
         and all(isinstance(word, str) for word in words)

@@ -1,0 +1,85 @@
+"""Ledgers beyond the basics of test_hooks: sums, order, nesting of times, threads."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from carlab import ledger as module
+from carlab.ledger import count, open_ledger, timed
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock that stands still until a test sets its only item."""
+    now = [0.0]
+    monkeypatch.setattr(module, "perf_counter", lambda: now[0])
+    return now
+
+
+def test_times_of_one_name_add_up(clock: list[float]) -> None:
+    with open_ledger() as ledger:
+        for seconds in (1.5, 0.25):
+            with timed("trunk"):
+                clock[0] += seconds
+            clock[0] += 100
+    assert ledger.seconds == {"trunk": 1.75}
+
+
+def test_a_part_inside_another_counts_in_both(clock: list[float]) -> None:
+    with open_ledger() as ledger, timed("refine"):
+        clock[0] += 1
+        with timed("crf"):
+            clock[0] += 2
+    assert ledger.seconds == {"crf": 2, "refine": 3}
+
+
+def test_time_is_kept_when_the_body_fails(clock: list[float]) -> None:
+    with open_ledger() as ledger:
+        with pytest.raises(ZeroDivisionError), timed("trunk"):
+            clock[0] += 2
+            raise ZeroDivisionError
+        with timed("text"):
+            pass
+    assert ledger.seconds == {"trunk": 2, "text": 0}
+
+
+def test_a_ledger_sees_only_its_own_scope(clock: list[float]) -> None:
+    count("before")
+    with open_ledger() as outer:
+        count("trunk")
+        with open_ledger() as inner, timed("vjp"):
+            clock[0] += 1
+            count("vjp", 5)
+        count("trunk", 2)
+    count("after")
+    assert outer.passes == {"trunk": 3, "vjp": 5}
+    assert inner.passes == {"vjp": 5}
+    assert outer.seconds == inner.seconds == {"vjp": 1}
+
+
+def test_names_stand_in_the_order_of_first_use() -> None:
+    with open_ledger() as ledger:
+        for name in ("text", "trunk", "text", "affinity"):
+            count(name)
+    assert list(ledger.passes) == ["text", "trunk", "affinity"]
+
+
+def test_none_open_keeps_nothing_and_hurts_nobody() -> None:
+    with timed("trunk"):
+        count("trunk")
+    with open_ledger() as ledger:
+        pass
+    assert (ledger.seconds, ledger.passes) == ({}, {})
+
+
+def test_a_ledger_closes_when_the_body_fails() -> None:
+    with pytest.raises(ZeroDivisionError), open_ledger() as ledger:
+        raise ZeroDivisionError
+    count("trunk")
+    assert not ledger.passes
+
+
+def test_threads_do_not_share_ledgers() -> None:
+    with ThreadPoolExecutor(1) as pool, open_ledger() as ledger:
+        pool.submit(count, "trunk").result()
+    assert not ledger.passes
