@@ -144,7 +144,8 @@ def warm_up(model: ClipAsRnn, image: UInt8[np.ndarray, "h w 3"]) -> None:
 
 def forget(model: ClipAsRnn) -> None:
     """Drop the texts that loading may have left behind."""
-    for stage in (model.proposer, model.classifier):
+    stages: tuple[Any, ...] = (model.proposer, model.classifier)
+    for stage in stages:
         if hasattr(stage.backbone, "texts"):
             stage.backbone.texts.known.clear()
 

@@ -173,8 +173,10 @@ def verdict(trace: "Trace", query: int) -> str:
     """Say "kept", or the step at which the query fell and by how much."""
     for drop in trace.drops:
         if drop.query == query:
-            # A filter of another kind may drop what is above theta, or have none.
-            margin = f", {drop.margin:.3f} below {trace.threshold:.3f}" if drop.margin >= 0 else ""
+            # A filter of another kind may drop what is above theta, or have none. (The score is
+            # float32, theta is not: equal ones differ in the eighth digit.)
+            below = drop.margin > -1e-6
+            margin = f", {max(drop.margin, 0):.3f} below {trace.threshold:.3f}" if below else ""
             return f"dropped at step {drop.step + 1}{margin}"
     return "kept"
 

@@ -58,7 +58,7 @@ class Row:
         """Whether every difference is within its bound and every kept set is identical."""
         return self.kept and all(value <= BOUNDS[kind] for kind, value in self.differences.items())
 
-    def see(self, kind: str, difference: float) -> None:
+    def see(self, kind: str, difference: float | np.floating[Any]) -> None:
         """Take in a difference; NaN counts as infinite."""
         difference = float("inf") if np.isnan(difference) else float(difference)
         self.differences[kind] = max(difference, self.differences.get(kind, 0.0))

@@ -1,6 +1,7 @@
 """Colours and painting, each against an independent way to compute it."""
 
 import colorsys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_colours_are_bytes_and_stay_the_same() -> None:
 
 def test_neighbours_differ_in_hue() -> None:
     hues = [colorsys.rgb_to_hsv(*(part / 255 for part in colour(query)))[0] for query in range(7, 200)]
-    steps = [abs(a - b) for a, b in zip(hues, hues[1:], strict=False)]
+    steps = [abs(a - b) for a, b in pairwise(hues)]
     assert min(min(step, 1 - step) for step in steps) > 0.3
 
 
