@@ -84,6 +84,8 @@ def run_cases(folder: str | os.PathLike[str]) -> Iterator[Row]:
     try:
         cases = json.loads((root / "cases.json").read_text())
         names = sorted({case["models"] for case in cases})
+        if not names:
+            raise ValueError("no cases")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(
             f"expected a folder with cases.json, a list of cases, got {str(root)!r} ({error!r}); "
