@@ -1,5 +1,6 @@
 """Prompted pictures of one photo, each drawn and encoded once, however often it is asked for."""
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -11,6 +12,7 @@ from carlab.ledger import timed
 from carlab.overlay import resize_maps
 from carlab.probes import editing, probe
 from carlab.stages.protocols import MaskClassifier, VisualPrompter
+from carlab.turns import Encode
 
 LIMIT = 1024
 """How many pictures and embeddings are kept; the oldest go first."""
@@ -30,18 +32,19 @@ class Gallery:
     embeddings: dict[Any, Float32[np.ndarray, " d"]] = field(default_factory=dict)
 
     def show(
-        self, masks: Float32[np.ndarray, "q i j"], threshold: float, prompter: VisualPrompter, batch: int
-    ) -> tuple[UInt8[np.ndarray, "q s1 s2 3"], Float32[np.ndarray, "q d"]]:
-        """Draw each mask above `threshold`, and embed what was drawn, `batch` pictures at a time."""
+        self, masks: Float32[np.ndarray, "q i j"], threshold: float, prompter: VisualPrompter
+    ) -> Generator[Encode, Any, tuple[UInt8[np.ndarray, "q s1 s2 3"], Float32[np.ndarray, "q d"]]]:
+        """Draw each mask above `threshold`, ask for what must be encoded, and give all embeddings."""
         with timed("prompt"):
             drawn = [self._draw(mask, threshold, prompter) for mask in masks]
         pictures = probe("classify.pictures", np.stack([picture for _, picture in drawn]))
         if editing("classify.pictures"):  # the pictures are not those that the keys stand for
-            embeddings = self._encode(list(pictures), batch)
+            embeddings = yield Encode(self.classifier, tuple(pictures))
         else:
             new = {key: picture for key, picture in drawn if key not in self.embeddings}
-            known = dict(zip(new, self._encode(list(new.values()), batch), strict=True))
-            embeddings = [known[key] if key in known else self.embeddings[key] for key, _ in drawn]
+            encoded = (yield Encode(self.classifier, tuple(new.values()))) if new else []
+            known = {**self.embeddings, **dict(zip(new, encoded, strict=True))}
+            embeddings = [known[key] for key, _ in drawn]
             _remember(self.embeddings, known)
         return pictures, probe("classify.embeddings", np.stack(embeddings))
 
@@ -57,19 +60,12 @@ class Gallery:
             _remember(self.pictures, {key: picture})
         return key, picture
 
-    def _encode(
-        self, pictures: list[UInt8[np.ndarray, "s1 s2 3"]], batch: int
-    ) -> list[Float32[np.ndarray, " d"]]:
-        starts = range(0, len(pictures), batch)
-        chunks = (self.classifier.encode_pictures(np.stack(pictures[i : i + batch])) for i in starts)
-        return [embedding for chunk in chunks for embedding in chunk]
-
 
 def _digest(region: Bool[np.ndarray, "h w"]) -> bytes:
     return blake2b(np.packbits(region).data, digest_size=16).digest()
 
 
 def _remember(store: dict[Any, Any], new: dict[Any, Any]) -> None:
-    store.update(new)
+    store |= new
     for key in list(store)[: max(0, len(store) - LIMIT)]:
         del store[key]

@@ -50,12 +50,16 @@ def timed(name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        spent = perf_counter() - start
-        for ledger in _open.get():
-            ledger.seconds[name] = ledger.seconds.get(name, 0.0) + spent
+        book(name, perf_counter() - start)
 
 
 def count(name: str, passes: int = 1) -> None:
     """Add `passes` model passes to `name`."""
     for ledger in _open.get():
         ledger.passes[name] = ledger.passes.get(name, 0) + passes
+
+
+def book(name: str, seconds: float) -> None:
+    """Add seconds that were measured elsewhere to `name`."""
+    for ledger in _open.get():
+        ledger.seconds[name] = ledger.seconds.get(name, 0.0) + seconds

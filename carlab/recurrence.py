@@ -6,7 +6,7 @@ until h_t = h_{t-1}. The filter only removes, so there are at most |h_0| + 1
 steps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +23,7 @@ from carlab.provenance import provenance, settings
 from carlab.queries import check_background, check_queries
 from carlab.stages.protocols import MaskClassifier, MaskProposer, QueryFilter, Refiner, VisualPrompter
 from carlab.trace import Step, Trace
+from carlab.turns import Encode, Refine, Turns, carry_out
 
 
 @dataclass(frozen=True)
@@ -147,13 +148,16 @@ class Prepared:
         TypeError
             If the model has no such field.
         """
+        return carry_out(self.turns(**changes), self.model.batch)
+
+    def turns(self, **changes: Any) -> Turns:
+        """`run` as a generator that asks for what can be done together with others, or elsewhere."""
         with open_ledger() as ledger:
             prepared = self._changed(changes)
-            steps, stop = prepared._recur()
+            steps, stop = yield from prepared._recur()
             with _recording() as end:
                 survivors = probes.probe("refine.masks", steps[-1].masks[steps[-1].kept])
-                with timed("refine"):
-                    refined = prepared.model.refiner(self.image, survivors)
+                refined = yield Refine(prepared.model.refiner, self.image, survivors)
         return Trace(
             image=self.image,
             queries=self.queries,
@@ -179,11 +183,11 @@ class Prepared:
         texts = model.classifier.encode_text(self.queries)
         return replace(prepared, texts=texts, gallery=Gallery(self.image, model.classifier))
 
-    def _recur(self) -> tuple[tuple[Step, ...], str]:
+    def _recur(self) -> Generator[Encode, Any, tuple[tuple[Step, ...], str]]:
         active = np.arange(len(self.queries))
         steps: list[Step] = []
         while True:
-            step = self._step(active, len(steps))
+            step = yield from self._step(active, len(steps))
             steps.append(step)
             if not step.kept.any():
                 return tuple(steps), "nothing present"
@@ -193,12 +197,12 @@ class Prepared:
                 return tuple(steps), "step limit"
             active = step.survivors
 
-    def _step(self, active: Int[np.ndarray, " q"], t: int) -> Step:
+    def _step(self, active: Int[np.ndarray, " q"], t: int) -> Generator[Encode, Any, Step]:
         model, names = self.model, [self.queries[query] for query in active]
         with open_ledger() as ledger, _recording() as recorded:
             with timed("propose"):
                 cams, masks = model.proposer(self.proposals, names, self.background, t)
-            pictures, embeddings = self.gallery.show(masks, model.mask_threshold, model.prompter, model.batch)
+            pictures, embeddings = yield from self.gallery.show(masks, model.mask_threshold, model.prompter)
             with timed("classify"):
                 probs = model.classifier(embeddings, self.texts, active)
             kept = model.filter(probs)

@@ -88,7 +88,7 @@ class Clip:
 
     def _encode_new(self, texts: list[str]) -> Float[Tensor, "q d"]:
         limit = self.model.config.text_config.max_position_embeddings
-        encoded = self.tokenizer(texts)["input_ids"]
+        encoded = self.tokenizer(texts, verbose=False)["input_ids"]
         for text, tokens in zip(texts, encoded, strict=True):
             if len(tokens) > limit:
                 raise QueryError(

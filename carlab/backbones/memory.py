@@ -9,6 +9,8 @@ from torch import Tensor
 
 from carlab.ledger import count
 
+BATCH = 128
+"""Texts encoded at once: 12,000 prompts of 850 classes must not be one batch."""
 LIMIT = 20_000
 """How many texts are kept; the oldest go first. At 768 numbers each, 60 MB."""
 
@@ -22,11 +24,13 @@ class TextMemory:
     def look_up(
         self, texts: Sequence[str], encode: Callable[[list[str]], Float[Tensor, "q d"]]
     ) -> Float[Tensor, "q d"]:
-        """Embeddings of the texts; `encode` is asked for the new ones, all at once."""
-        new = [text for text in dict.fromkeys(texts) if text not in self.known]
-        if new:
-            count("text encode", len(new))
-            self.known.update(zip(new, encode(new), strict=True))
+        """Embeddings of the texts; `encode` is asked for the new ones, short ones first."""
+        # Texts of like length share a batch: a short one is not padded to the longest of all.
+        new = sorted((text for text in dict.fromkeys(texts) if text not in self.known), key=len)
+        for start in range(0, len(new), BATCH):
+            batch = new[start : start + BATCH]
+            count("text encode", len(batch))
+            self.known.update(zip(batch, encode(batch), strict=True))
         embeddings = torch.stack([self.known[text] for text in texts])
         for text in list(self.known)[: max(0, len(self.known) - LIMIT)]:
             del self.known[text]

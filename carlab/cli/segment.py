@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from carlab.display import printable
-from carlab.errors import CarlabError, QueryError, TraceError
+from carlab.errors import CarlabError, ImageError, QueryError, TraceError
 
 if TYPE_CHECKING:
     from carlab.recurrence import ClipAsRnn
@@ -58,7 +58,7 @@ def segment(
     figures: Annotated[bool, typer.Option(help="Write overlay and recurrence figures.")] = True,
 ) -> None:
     """Segment photos with words; a bad photo is reported, and the others go on."""
-    from carlab.cli.options import Changes
+    from carlab.changes import Changes
     from carlab.images import list_images
     from carlab.presets import load
     from carlab.probes import check_patterns
@@ -83,24 +83,28 @@ def segment_all(
     """Run every photo; return how many failed."""
     from tqdm import tqdm
 
-    from carlab.images import load_image
+    from carlab.many import Job, run_many
+    from carlab.probes import record as recording
 
     failed = 0
-    for path, stem in zip(
-        tqdm(paths, unit="photo", disable=None if len(paths) > 1 else True), stems(paths), strict=True
-    ):
-        try:
-            image = load_image(path)
-        except CarlabError as error:
-            failed += 1
-            tqdm.write(
-                f"carlab: {printable(str(path))}: {printable(str(error))}",
-                file=typer.get_text_stream("stderr"),
-            )
-            continue
-        trace = model(image, names, record=record)
-        tqdm.write(f"{printable(str(path))}\n{trace}\n")
-        write(trace, out, stem, figures)
+    several = len(paths) > 1
+    with recording(*record):
+        # A process for the CRF is worth its start only beside a model that goes on.
+        results = run_many(model, (Job(path, names) for path in paths), workers=int(several))
+        shown = tqdm(results, total=len(paths), unit="photo", disable=None if several else True)
+        for path, stem, result in zip(paths, stems(paths), shown, strict=True):
+            if isinstance(result, ImageError):
+                failed += 1
+                tqdm.write(
+                    f"carlab: {printable(str(path))}: {printable(str(result))}",
+                    file=typer.get_text_stream("stderr"),
+                )
+                continue
+            if isinstance(result, CarlabError):  # of the words or the model: it would fail every photo
+                raise result
+            (trace,) = result
+            tqdm.write(f"{printable(str(path))}\n{trace}\n")
+            write(trace, out, stem, figures)
     summary = f"{len(paths) - failed} photo{'s' if len(paths) - failed != 1 else ''} done"
     typer.echo(
         f"{summary}, {failed} failed; results in {out}" if failed else f"{summary}; results in {out}",

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from carlab.changes import Changes, words
 from carlab.cli import app
-from carlab.cli.options import Changes, words
 from carlab.cli.segment import stems
 from carlab.errors import CarlabError, SettingError
 from carlab.recurrence import ClipAsRnn

@@ -1,4 +1,4 @@
-"""From options of the command line to a changed model; None leaves what the preset has."""
+"""What a user may change on any preset, by name; None leaves what the preset has."""
 
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,0 +1,101 @@
+"""Many photos at once: the same traces as one by one, in order, with shared batches and bounded memory."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from carlab.errors import ImageError, QueryError, SettingError
+from carlab.many import Job, run_many
+from carlab.probes import edit, record
+from carlab.recurrence import ClipAsRnn
+from carlab.stages.filter import Threshold
+from carlab.stages.refiner import DenseCrf
+from tests.conftest import WORDS
+
+
+def photos(number: int) -> list[np.ndarray]:
+    random = np.random.default_rng(3)
+    return [random.integers(0, 256, (40 + 3 * k, 50, 3), dtype=np.uint8) for k in range(number)]
+
+
+def jobs(number: int) -> list[Job]:
+    return [Job(photo, WORDS[: 2 + k % 2]) for k, photo in enumerate(photos(number))]
+
+
+@pytest.mark.parametrize("together", [1, 3])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_many_is_one_by_one(tiny: ClipAsRnn, together: int, workers: int) -> None:
+    model = replace(tiny, filter=Threshold(0.34), refiner=DenseCrf(iterations=2))
+    expected = [model(job.photo, job.queries) for job in jobs(5)]
+    results = list(run_many(model, jobs(5), together=together, workers=workers))
+    for (trace,), alone in zip(results, expected, strict=True):
+        assert trace.queries == alone.queries
+        for name in ("trunk", "vjp", "image encode"):
+            assert trace.passes[name] == alone.passes[name]
+        assert trace.seconds.keys() == alone.seconds.keys()
+        np.testing.assert_array_equal(trace.labels, alone.labels)
+        np.testing.assert_allclose(trace.scores, alone.scores, atol=1e-5)
+
+
+def test_pictures_of_several_photos_share_a_batch(tiny: ClipAsRnn, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    original = type(tiny.classifier).encode_pictures
+    monkeypatch.setattr(
+        type(tiny.classifier), "encode_pictures", lambda self, p: sizes.append(len(p)) or original(self, p)
+    )
+    model = replace(tiny, filter=Threshold(0.0), max_steps=1, batch=100)
+    list(run_many(model, jobs(6), together=3))
+    assert sizes == [2 + 3 + 2, 3 + 2 + 3]
+
+
+def test_runs_of_one_photo_share_its_pictures(tiny: ClipAsRnn) -> None:
+    changes = tuple({"filter": Threshold(theta)} for theta in (0.0, 0.3, 1.0))
+    model = replace(tiny, max_steps=1)
+    (traces,) = run_many(model, [Job(photos(1)[0], WORDS, None, changes)])
+    assert [trace.passes["image encode"] for trace in traces] == [len(WORDS), 0, 0]
+    assert [trace.threshold for trace in traces] == [0.0, 0.3, 1.0]
+    for trace, change in zip(traces, changes, strict=True):
+        np.testing.assert_array_equal(trace.labels, replace(model, **change)(photos(1)[0], WORDS).labels)
+
+
+def test_a_bad_job_is_an_error_in_its_place(tiny: ClipAsRnn) -> None:
+    good = jobs(3)
+    bad = [good[0], Job(b"no photo", WORDS), good[1], Job(good[1].photo, []), good[2]]
+    kinds = [type(result) for result in run_many(tiny, bad, together=2)]
+    assert kinds == [list, ImageError, list, QueryError, list]
+
+
+def test_jobs_are_taken_as_they_are_needed(tiny: ClipAsRnn) -> None:
+    taken = []
+
+    def endless() -> Iterator[Job]:
+        while True:
+            taken.append(1)
+            yield Job(photos(1)[0], WORDS[:2])
+
+    results = run_many(tiny, endless(), together=2)
+    for _ in range(3):
+        next(results)
+    assert len(taken) <= 3 + 2 * 2 + 2 + 1  # done, in work, decoded, asked for
+    results.close()
+
+
+def test_hooks_see_each_run_alone(tiny: ClipAsRnn) -> None:
+    model = replace(tiny, filter=Threshold(0.34))
+    expected = [model(job.photo, job.queries, record=["cam.raw"]) for job in jobs(3)]
+    with record("cam.raw"):
+        results = list(run_many(model, jobs(3), together=3))
+    for (trace,), alone in zip(results, expected, strict=True):
+        for step, same in zip(trace.steps, alone.steps, strict=True):
+            np.testing.assert_array_equal(step.probes["cam.raw"], same.probes["cam.raw"])
+    with edit("filter.scores", np.zeros_like):
+        nothing = replace(model, filter=Threshold(0.34, keep_best=False))
+        assert [trace.stop for (trace,) in run_many(nothing, jobs(3))] == ["nothing present"] * 3
+
+
+@pytest.mark.parametrize("wrong", [{"together": 0}, {"workers": -1}])
+def test_bounds(tiny: ClipAsRnn, wrong: dict[str, int]) -> None:
+    with pytest.raises(SettingError, match="4 and 1"):
+        list(run_many(tiny, jobs(1), **wrong))
