@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -40,6 +41,7 @@ def provenance(model: Any) -> dict[str, str]:
     return made
 
 
+@cache
 def _version(distribution: str) -> str:
     try:
         return version(distribution)

@@ -25,8 +25,8 @@ PREFIX = "random:"
 class ByteTokenizer:
     """One token a byte, between a start and an end token: random weights need no vocabulary."""
 
-    def __call__(self, texts: Sequence[str]) -> dict[str, list[list[int]]]:
-        """Tokens of each text."""
+    def __call__(self, texts: Sequence[str], *, verbose: bool = False) -> dict[str, list[list[int]]]:
+        """Tokens of each text; there is nothing to be verbose about."""
         return {"input_ids": [[256, *text.encode(), 257] for text in texts]}
 
     def pad(self, encoded: dict[str, list[list[int]]], return_tensors: str) -> BatchEncoding:

@@ -61,6 +61,7 @@ def report(title: str, ours: "Measurement", theirs: "Measurement | None") -> str
     lines.append("| peak memory |" + "".join(f" | {size(m.peak)} |" for m in both))
     share = ours.total / ours.necessary if ours.necessary else float("nan")
     lines.append(f"\n{share:.2f} times the sum of the necessary passes (trunk, products, texts, pictures).")
+    lines.append(f"A re-run with another threshold and no refiner: {1000 * ours.rerun:.0f} ms.")
     if theirs is not None:
         same = "equal" if ours.kept == theirs.kept else "DIFFERENT"
         agreement = float((ours.labels == theirs.labels).mean())

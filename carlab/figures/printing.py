@@ -5,27 +5,37 @@ fonts are the same.
 """
 
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
-from matplotlib import colormaps, rc_context
+from jaxtyping import UInt8
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
-from matplotlib.patches import Rectangle
-from matplotlib.text import Text
 
 from carlab.archive import write_file
-from carlab.display import columns, most_telling, painted, shorten, thumbnail
+from carlab.display import most_telling, painted, shorten, thumbnail
 from carlab.errors import SettingError
-from carlab.overlay import colour, colour_hex, edge, resize_maps
+from carlab.figures.style import (
+    GREY,
+    PALE,
+    QuietFigure,
+    axes_at,
+    box_at,
+    boxes_for_missing_letters,
+    fit_text,
+    heat,
+    measure,
+    plain,
+    shade,
+    show_picture,
+    style,
+    text_at,
+)
+from carlab.overlay import colour_hex, resize_maps
 from carlab.trace import Step, Trace
 
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -44,45 +54,8 @@ LABEL_PAD = 14
 MOST_BANDS = 10
 """Steps drawn; a loop that drops one query at a time would fill metres of paper."""
 MOST_LINES = 12
-GREY, PALE = "#6b6b6b", "#e4e4e4"
 MARKERS = "osD^vph<>"
-FONTS = (
-    "DejaVu Sans",
-    "Noto Sans",
-    "Noto Sans CJK JP",
-    "Noto Sans CJK SC",
-    "Noto Sans Devanagari",
-    "Noto Sans Thai",
-    "Noto Sans Symbols 2",
-    "Noto Emoji",
-    "Arial Unicode MS",
-    "Yu Gothic",
-    "Microsoft YaHei",
-    "Segoe UI Symbol",
-)
-"""Tried in this order for every letter, where installed; DejaVu Sans comes with matplotlib."""
-STYLE: Any = {
-    "font.size": 8,
-    "svg.fonttype": "none",  # text stays text, to be edited and searched
-    "svg.hashsalt": "carlab",  # the same figure gives the same file
-    "pdf.fonttype": 42,
-}
 ROWS = ("activation map", "mask", "prompted image")
-
-
-class QuietFigure(Figure):
-    """A figure that draws a box for a letter no font has, and leaves it at that."""
-
-    # Renderers are Any: for PDF and SVG matplotlib hands in one of no common class.
-    def draw(self, renderer: Any) -> None:
-        """Draw everything."""
-        with _boxes_for_missing_letters():
-            super().draw(renderer)
-
-    def get_tightbbox(self, renderer: Any = None, **options: Any) -> Any:
-        """Give the box around everything, in inches; notebooks ask for it before they draw."""
-        with _boxes_for_missing_letters():
-            return super().get_tightbbox(renderer, **options)
 
 
 def overlay_figure(trace: Trace) -> Figure:
@@ -90,19 +63,19 @@ def overlay_figure(trace: Trace) -> Figure:
     found = [query for query in most_telling(trace) if query in trace.survivors]
     height, width = (5.0 * side / max(trace.image.shape[:2]) for side in trace.image.shape[:2])
     page = max(width, 3.0)
-    with rc_context(_style()):
+    with rc_context(style()):
         figure = QuietFigure(figsize=(page, height))
         lines, place = _legend_places(figure, trace, found, page)
         left_out = len(trace.survivors) - len(found)
         below = 0.14 + 0.2 * (lines + (left_out > 0))
         figure.set_size_inches(page, height + below)
-        _picture(_axes(figure, (page - width) / 2, below, width, height), painted(trace, OVERLAY_SIDE))
+        show_picture(axes_at(figure, (page - width) / 2, below, width, height), painted(trace, OVERLAY_SIDE))
         if not found:
-            _text(figure, page / 2, below / 2, "nothing present", ha="center", fontsize=9)
+            text_at(figure, page / 2, below / 2, "nothing present", ha="center", fontsize=9)
         for number, query in enumerate(found):
             _legend_entry(figure, trace, query, *place(number, below - 0.16))
         if left_out:
-            _text(figure, page / 2, 0.12, f"... and {left_out} more", ha="center", color=GREY)
+            text_at(figure, page / 2, 0.12, f"... and {left_out} more", ha="center", color=GREY)
     return figure
 
 
@@ -126,7 +99,7 @@ def recurrence_figure(trace: Trace, max_queries: int = 8) -> Figure:
         steps = [*steps[: MOST_BANDS - 1], steps[-1]]
     grid = _Grid.of(trace, len(queries), len(steps))
     photo = thumbnail(trace.image, PHOTO_SIDE)
-    with rc_context(_style()):
+    with rc_context(style()):
         figure = QuietFigure(figsize=grid.page)
         for band, t in enumerate(steps):
             step = trace.steps[t]
@@ -141,7 +114,7 @@ def recurrence_figure(trace: Trace, max_queries: int = 8) -> Figure:
 def scores_figure(trace: Trace) -> Figure:
     """Score of each query over the steps, the threshold, and where each one fell."""
     named = most_telling(trace, MOST_LINES)
-    with rc_context(_style()):
+    with rc_context(style()):
         figure = QuietFigure(figsize=(5.2, max(2.8, 0.8 + 0.17 * (len(named) + 3))), layout="constrained")
         axes = figure.add_subplot()
         _curves(axes, trace, named)
@@ -156,7 +129,7 @@ def scores_figure(trace: Trace) -> Figure:
         axes.set(ylabel="score", ylim=(-0.02, 1.02))
         axes.spines[["top", "right"]].set_visible(False)
         legend = figure.legend(loc="outside right upper", frameon=False)
-        _plain(*legend.get_texts())
+        plain(*legend.get_texts())
     return figure
 
 
@@ -197,7 +170,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int | float =
         )
     stamp: dict[str, Any] = {} if suffix == ".png" else {"CreationDate" if suffix == ".pdf" else "Date": None}
     stream = BytesIO()
-    with rc_context(_style()), _boxes_for_missing_letters():
+    with rc_context(style()), boxes_for_missing_letters():
         figure.savefig(stream, format=suffix[1:], dpi=dpi, metadata=stamp)
     return write_file(path, stream.getvalue())
 
@@ -243,15 +216,15 @@ def _margin(figure: Figure, grid: _Grid, band: int, trace: Trace, t: int, querie
     """What happens in the step, above the pictures; names of the rows, left of them."""
     top, bottoms = grid.top(band), grid.bottoms(band)
     line = top + TITLE + 0.12
-    _text(figure, 0.1, line, f"step {t + 1}", fontsize=12, weight="bold", va="baseline")
-    _text(figure, MARGIN, line, _facts(trace, t, queries), fontsize=8, color=GREY, va="baseline")
+    text_at(figure, 0.1, line, f"step {t + 1}", fontsize=12, weight="bold", va="baseline")
+    text_at(figure, MARGIN, line, _facts(trace, t, queries), fontsize=8, color=GREY, va="baseline")
     look: Any = {"ha": "right", "fontsize": 8}
     for name, bottom, height in zip(ROWS, bottoms, grid.heights, strict=True):
-        _text(figure, MARGIN - 0.1, bottom + height / 2, name, **look)
-    _text(figure, MARGIN - 0.1, bottoms[-1] - 0.11, "score", **look)
+        text_at(figure, MARGIN - 0.1, bottom + height / 2, name, **look)
+    text_at(figure, MARGIN - 0.1, bottoms[-1] - 0.11, "score", **look)
     if not np.isnan(trace.threshold):
         note = f"threshold {trace.threshold:.2f}"
-        _text(figure, MARGIN - 0.1, bottoms[-1] - LABEL_PAD / 72, note, va="top", **look)
+        text_at(figure, MARGIN - 0.1, bottoms[-1] - LABEL_PAD / 72, note, va="top", **look)
 
 
 def _facts(trace: Trace, t: int, queries: list[int]) -> str:
@@ -272,15 +245,13 @@ def _fill(
     """CAM, mask and prompted image of one query in one step, its name above, its verdict below."""
     query, kept = int(step.active[place]), bool(step.kept[place])
     left, bottoms = grid.left(column), grid.bottoms(band)
-    cells = [_axes(figure, left, b, CELL, h) for b, h in zip(bottoms, grid.heights, strict=True)]
-    cam, mask = (
-        resize_maps(maps[place : place + 1], *photo.shape[:2])[0] for maps in (step.cams, step.masks)
-    )
-    _picture(cells[0], heat(photo, cam))
-    _picture(cells[1], shade(photo, mask, query, float(trace.settings.get("mask_threshold", 0.5))))
-    _picture(cells[2], step.prompted[place])
+    cells = [axes_at(figure, left, b, CELL, h) for b, h in zip(bottoms, grid.heights, strict=True)]
+    cam, mask = (resize_maps(maps[[place]], *photo.shape[:2])[0] for maps in (step.cams, step.masks))
+    show_picture(cells[0], heat(photo, cam))
+    show_picture(cells[1], shade(photo, mask, query, float(trace.settings.get("mask_threshold", 0.5))))
+    show_picture(cells[2], step.prompted[place])
     look: dict[str, Any] = {"fontsize": 8, "weight": "bold" if kept else "normal"}
-    _fit(cells[0].set_title("", pad=4, **look), trace.queries[query], CELL)
+    fit_text(cells[0].set_title("", pad=4, **look), trace.queries[query], CELL)
     score = float(step.scores[place])
     verdict = f"{_number(score, trace.threshold)}  {'kept' if kept else 'dropped'}"
     cells[2].set_xlabel(verdict, labelpad=LABEL_PAD, color="black" if kept else GREY, **look)
@@ -288,7 +259,7 @@ def _fill(
     frame: Any = {"edgecolor": colour_hex(query), "linewidth": 2} if kept else {
         "edgecolor": GREY, "linewidth": 1, "linestyle": (0, (3, 2))
     }  # fmt: skip
-    _box(figure, left - 0.025, bottoms[2] - 0.025, CELL + 0.05, grid.heights[2] + 0.05, fill=False, **frame)
+    box_at(figure, left - 0.025, bottoms[2] - 0.025, CELL + 0.05, grid.heights[2] + 0.05, fill=False, **frame)
     _bar(figure, left, bottoms[2] - 0.145, score, trace.threshold, query if kept else None)
 
 
@@ -296,12 +267,12 @@ def _bar(
     figure: Figure, left: float, bottom: float, score: float, threshold: float, query: int | None
 ) -> None:
     """A score from 0 to 1 as a bar the width of a cell, the threshold as a tick across it."""
-    _box(figure, left, bottom, CELL, 0.07, facecolor=PALE)
-    length = CELL * min(1.0, max(0.0, score))
+    box_at(figure, left, bottom, CELL, 0.07, facecolor=PALE)
+    length, filling = CELL * min(1.0, max(0.0, score)), "#9a9a9a" if query is None else colour_hex(query)
     if length > 0:
-        _box(figure, left, bottom, length, 0.07, facecolor="#9a9a9a" if query is None else colour_hex(query))
+        box_at(figure, left, bottom, length, 0.07, facecolor=filling)
     if 0 <= threshold <= 1:
-        _box(figure, left + CELL * threshold - 0.008, bottom - 0.025, 0.016, 0.12, facecolor="black")
+        box_at(figure, left + CELL * threshold - 0.008, bottom - 0.025, 0.016, 0.12, facecolor="black")
 
 
 def _number(score: float, threshold: float) -> str:
@@ -309,27 +280,9 @@ def _number(score: float, threshold: float) -> str:
     return f"{score:.3f}" if f"{score:.2f}" == f"{threshold:.2f}" else f"{score:.2f}"
 
 
-def heat(photo: UInt8[np.ndarray, "h w 3"], cam: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """A map in [0, 1] over a grey photo, in a colour scale that colour-blind readers can follow."""
-    grey = np.repeat(photo.mean(axis=2, keepdims=True), 3, axis=2)
-    colours = colormaps["inferno"](cam)[..., :3] * 255
-    return (0.35 * grey + 0.65 * colours).round().astype(np.uint8)
-
-
-def shade(
-    photo: UInt8[np.ndarray, "h w 3"], mask: Float32[np.ndarray, "h w"], query: int, threshold: float
-) -> UInt8[np.ndarray, "h w 3"]:
-    """The soft mask in the query's colour, and the line where it passes the threshold."""
-    tint = np.array(colour(query), dtype=np.float32)
-    weight = 0.75 * mask[..., None]
-    shaded = photo * (1 - weight) * 0.8 + tint * weight
-    shaded[edge(mask > threshold)] = 255
-    return shaded.round().clip(0, 255).astype(np.uint8)
-
-
 def _legend_places(figure: Figure, trace: Trace, found: list[int], page: float) -> Any:
     """How many lines a legend of these queries takes, and where its entries start, in inches."""
-    widest = max((_measure(figure, shorten(trace.queries[query], 20)) for query in found), default=0.0)
+    widest = max((measure(figure, shorten(trace.queries[query], 20)) for query in found), default=0.0)
     entry = min(page, 0.24 + 0.34 + widest + 0.2)
     across = max(1, min(len(found), int(page / entry)))
     margin = (page - across * entry) / 2
@@ -342,79 +295,6 @@ def _legend_places(figure: Figure, trace: Trace, found: list[int], page: float) 
 
 def _legend_entry(figure: Figure, trace: Trace, query: int, x: float, y: float) -> None:
     """Patch, score and name side by side: as one text a name in Arabic would swallow the score."""
-    _box(figure, x, y - 0.05, 0.17, 0.1, facecolor=colour_hex(query), edgecolor="black", linewidth=0.5)
-    _text(figure, x + 0.24, y, f"{trace.scores[-1, query]:.2f}", weight="bold")
-    _plain(_text(figure, x + 0.55, y, shorten(trace.queries[query], 20)))
-
-
-def _measure(figure: Figure, text: str, **look: Any) -> float:
-    """Width of a text in inches."""
-    trial = figure.text(0, 0, text, **look)
-    trial.set_parse_math(False)
-    width = _width(trial)
-    trial.remove()
-    return width
-
-
-def _width(text: Text) -> float:
-    figure = text.get_figure(root=True)
-    with _boxes_for_missing_letters():
-        return text.get_window_extent().width / (figure.dpi if figure is not None else 1)
-
-
-def _fit(target: Text, text: str, inches: float) -> None:
-    """Show as much of a user's text as is no wider than so many inches."""
-    _plain(target)
-    room = 20
-    target.set_text(shorten(text, room))
-    while room > 2 and (width := _width(target)) > inches:
-        room = max(2, min(room - 1, int(columns(target.get_text()) * inches / width)))
-        target.set_text(shorten(text, room))
-
-
-@contextmanager
-def _boxes_for_missing_letters() -> Iterator[None]:
-    """Let nothing be said of a letter that no installed font has; a box is drawn in its place."""
-    with warnings.catch_warnings():
-        # Queries come in any script, and most machines lack a font for some; the box says it all.
-        warnings.filterwarnings("ignore", message=".*Glyph .* missing from")
-        # Before 3.11 matplotlib also says so of scripts whose letters it cannot join.
-        warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
-        yield
-
-
-def _style() -> Any:
-    """`STYLE` with those of `FONTS` that are installed: naming another makes matplotlib complain."""
-    installed = set(fontManager.get_font_names())
-    return {**STYLE, "font.family": [name for name in FONTS if name in installed]}
-
-
-def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Axes placed in inches from the lower left corner: nothing moves when a text is long."""
-    page = figure.get_size_inches()
-    return figure.add_axes((left / page[0], bottom / page[1], width / page[0], height / page[1]))
-
-
-def _text(figure: Figure, x: float, y: float, text: str, **look: Any) -> Text:
-    """Text in inches, by default left of it and at half its height."""
-    page = figure.get_size_inches()
-    return figure.text(x / page[0], y / page[1], text, **{"ha": "left", "va": "center", **look})
-
-
-def _box(figure: Figure, left: float, bottom: float, width: float, height: float, **look: Any) -> None:
-    """A rectangle in inches, under no axes."""
-    page = figure.get_size_inches()
-    corner, size = (left / page[0], bottom / page[1]), (width / page[0], height / page[1])
-    figure.add_artist(Rectangle(corner, *size, transform=figure.transFigure, **{"linewidth": 0, **look}))
-
-
-def _picture(axes: Axes, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-    axes.imshow(picture, interpolation="lanczos", aspect="equal")
-    axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
-
-
-def _plain(*texts: Text) -> None:
-    """Show user text as it is: a dollar sign starts no formula."""
-    for text in texts:
-        text.set_parse_math(False)
+    box_at(figure, x, y - 0.05, 0.17, 0.1, facecolor=colour_hex(query), edgecolor="black", linewidth=0.5)
+    text_at(figure, x + 0.24, y, f"{trace.scores[-1, query]:.2f}", weight="bold")
+    plain(text_at(figure, x + 0.55, y, shorten(trace.queries[query], 20)))

@@ -21,7 +21,8 @@ from carlab import archive
 from carlab.display import shorten
 from carlab.errors import SettingError, TraceError
 from carlab.figures import overlay_figure, recurrence_figure, save_figure, scores_figure
-from carlab.figures.printing import CELL, FONTS, MOST_BANDS
+from carlab.figures.printing import CELL, MOST_BANDS
+from carlab.figures.style import FONTS
 from carlab.overlay import colour_hex
 from carlab.trace import Trace
 from tests.hostile.strings import CONTROL, HOSTILE
