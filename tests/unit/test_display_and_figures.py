@@ -10,9 +10,8 @@ import pytest
 from PIL import Image
 
 from carlab.display import columns, most_telling, shorten, trace_html, trace_text, verdict
-from carlab.errors import SettingError
 from carlab.figures import overlay_figure, recurrence_figure, save_figure, scores_figure
-from carlab.overlay import OKABE_ITO, colour, colour_hex, edge, paint
+from carlab.overlay import OKABE_ITO, colour, colour_hex
 from tests.traces import make_trace
 
 FIGURES = [overlay_figure, recurrence_figure, scores_figure]
@@ -78,25 +77,6 @@ def test_colours_differ() -> None:
     assert colour_hex(0) == "#e69f00"
 
 
-def test_paint_touches_only_the_region() -> None:
-    image = np.full((10, 10, 3), 100, np.uint8)
-    labels = np.zeros((10, 10), int)
-    labels[2:8, 2:8] = 3
-    painted = paint(image, labels)
-    np.testing.assert_array_equal(painted[labels == 0], 100)
-    assert (painted[labels == 3] != 100).any(axis=1).all()
-    assert tuple(painted[5, 5]) == tuple(np.round(100 + 0.55 * (np.array(colour(2)) - 100)).astype(int))
-
-
-def test_edge_is_one_pixel_inside() -> None:
-    region = np.zeros((7, 7), bool)
-    region[1:6, 1:6] = True
-    inside = np.zeros((7, 7), bool)
-    inside[2:5, 2:5] = True
-    np.testing.assert_array_equal(edge(region), region & ~inside)
-    assert not edge(np.ones((4, 4), bool)).any()
-
-
 @pytest.mark.parametrize("draw", FIGURES)
 @pytest.mark.parametrize("name", TRACES)
 def test_every_figure_of_every_trace(draw: object, name: str, tmp_path: Path) -> None:
@@ -110,25 +90,3 @@ def test_dropped_queries_leave_a_gap() -> None:
     assert [axes.get_title() for axes in figure.axes[::3]] == ["cat", "dog", "sofa", "cat", "dog", "cat"]
     notes = [axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()]
     assert notes == ["0.80  kept", "0.80  kept", "0.12  dropped", "0.80  kept", "0.12  dropped", "0.80  kept"]
-
-
-def test_scores_figure_draws_the_trace() -> None:
-    trace = make_trace()
-    axes = scores_figure(trace).axes[0]
-    lines = {line.get_label(): np.asarray(line.get_ydata()) for line in axes.lines}
-    for query, name in enumerate(trace.queries):
-        np.testing.assert_array_equal(lines[name], trace.scores[:, query])
-    assert any(set(np.asarray(line.get_ydata())) == {trace.threshold} for line in axes.lines)
-
-
-@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
-def test_the_same_figure_is_the_same_file(suffix: str, tmp_path: Path) -> None:
-    a, b = (save_figure(scores_figure(make_trace()), tmp_path / f"{n}{suffix}") for n in "ab")
-    assert a.read_bytes() == b.read_bytes()
-    assert suffix != ".svg" or ">cat<" in a.read_text()
-
-
-def test_an_unknown_suffix(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="expected a figure file ending in .png, .pdf, .svg"):
-        save_figure(scores_figure(make_trace()), tmp_path / "f.jpg")
-    assert not list(tmp_path.iterdir())
