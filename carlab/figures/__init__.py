@@ -1,5 +1,22 @@
 """Figures drawn from a Trace: pure functions, matplotlib for print."""
 
 from carlab.figures.printing import overlay_figure, recurrence_figure, save_figure, scores_figure
+from carlab.figures.strips import (
+    compare_figure,
+    maps_figure,
+    matrix_figure,
+    patches_figure,
+    prompted_figure,
+)
 
-__all__ = ["overlay_figure", "recurrence_figure", "save_figure", "scores_figure"]
+__all__ = [
+    "compare_figure",
+    "maps_figure",
+    "matrix_figure",
+    "overlay_figure",
+    "patches_figure",
+    "prompted_figure",
+    "recurrence_figure",
+    "save_figure",
+    "scores_figure",
+]

@@ -66,7 +66,7 @@ class QuietFigure(Figure):
             self.savefig(stream, format="png", dpi=NOTEBOOK_DPI)
         png, jpeg = stream.getvalue(), BytesIO()
         # All of the colour is kept (4:4:4): thin red outlines are what one looks for.
-        Image.open(stream).convert("RGB").save(jpeg, "JPEG", quality=88, subsampling=0, optimize=True)
+        Image.open(stream).convert("RGB").save(jpeg, "JPEG", quality=88, subsampling=0)
         return min({"image/png": png}, {"image/jpeg": jpeg.getvalue()}, key=lambda b: len(*b.values()))
 
 
