@@ -9,7 +9,7 @@ from torch import Tensor
 
 from carlab.ledger import count
 
-BATCH = 128
+BATCH = 32
 """Texts encoded at once: 12,000 prompts of 850 classes must not be one batch."""
 LIMIT = 20_000
 """How many texts are kept; the oldest go first. At 768 numbers each, 60 MB."""
