@@ -24,9 +24,9 @@ def bench(
         list[int], typer.Option("--queries", "-n", help="How many; repeat to see how time grows.")
     ] = [4],  # noqa: B006
     steps: Annotated[int, typer.Option(help="Steps of the recurrence; every query stays.")] = 2,
-    height: Annotated[int, typer.Option(help="Rows of the generated photo.")] = 366,
-    width: Annotated[int, typer.Option(help="Columns of the generated photo.")] = 500,
-    photo: Annotated[str | None, typer.Option(help="A photo instead of a generated one.")] = None,
+    height: Annotated[int, typer.Option(help="Rows of the photo.")] = 366,
+    width: Annotated[int, typer.Option(help="Columns of the photo.")] = 500,
+    photo: Annotated[str | None, typer.Option(help="A photo of yours instead of scikit-image's cat.")] = None,
     batch: Annotated[int, typer.Option(help="Pictures encoded at once.")] = 8,
     released: Annotated[bool, typer.Option(help="Also run the released schedule (minutes on a CPU).")] = True,
 ) -> None:
