@@ -36,3 +36,7 @@ class TraceError(CarlabError):
 
 class DatasetError(CarlabError):
     """A data set whose layout or content is not the official one."""
+
+
+class RunError(CarlabError):
+    """The folder of an evaluation that cannot be read, written, or gone on with."""

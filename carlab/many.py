@@ -27,7 +27,9 @@ IDLE = 60
 
 
 class Job(NamedTuple):
-    """One run to make: a photo (as `ClipAsRnn` takes it), its queries, and what differs for it."""
+    """One run to make: a photo (as `ClipAsRnn` takes it, or the error that came in its place), its queries,
+    and what differs for it.
+    """
 
     photo: Any
     queries: Sequence[str]
@@ -114,10 +116,16 @@ def _ahead(
     """Jobs with their photos, at most so many decoded before they are asked for."""
     waiting: deque[tuple[Job, Future[Any]]] = deque()
     for job in jobs:
-        waiting.append((job, decoder.submit(load_image, job.photo)))
+        waiting.append((job, decoder.submit(_decoded, job.photo)))
         if len(waiting) > most:
             yield waiting.popleft()
     yield from waiting
+
+
+def _decoded(photo: Any) -> UInt8[np.ndarray, "h w 3"]:
+    if isinstance(photo, CarlabError):
+        raise photo
+    return load_image(photo)
 
 
 def _start(model: ClipAsRnn, job: Job, photo: "Future[UInt8[np.ndarray, 'h w 3']]") -> _Slot:

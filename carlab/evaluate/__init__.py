@@ -1,0 +1,1 @@
+"""Evaluation: resumable runs over a data set, reports, and sweeps over settings."""

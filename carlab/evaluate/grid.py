@@ -1,0 +1,82 @@
+"""A grid of settings, from words like `theta=.3,.4 prompter=circle,circle+blur`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import product
+from typing import Any
+
+from carlab.changes import Changes
+from carlab.errors import SettingError
+
+ALIASES = {"lambda": "box"}
+SWITCH = {"on": True, "off": False, "true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One point of a grid: its name, which is also its folder's, and the changes it makes."""
+
+    name: str
+    changes: Changes
+
+
+def variants(grid: Sequence[str], base: Changes) -> list[Variant]:
+    """Every combination of the values given, on top of `base`.
+
+    `recurrence=off` stands for one step; a background or a prompter of several parts is joined
+    with `+`, a list of words of one's own is not possible here.
+
+    Raises
+    ------
+    SettingError
+        If a word is not `name=value,...`, a setting is unknown or given twice, or a value unfit.
+    """
+    axes: dict[str, list[str]] = {}
+    for word in grid:
+        name, equals, values = word.partition("=")
+        points = [value for value in values.split(",") if value]
+        if not equals or not points or name in axes or len(set(points)) < len(points):
+            raise SettingError(
+                f"expected a setting with different values, once, such as theta=.3,.4, got {word!r}; "
+                f"the settings are {', '.join(SETTINGS)}"
+            )
+        axes[name] = points
+    combinations = product(*([(name, value) for value in values] for name, values in axes.items()))
+    return [
+        Variant(
+            " ".join(f"{name}={value}" for name, value in point) or "base",
+            Changes(**{**vars(base), **dict(parsed(name, value) for name, value in point)}),
+        )
+        for point in combinations
+    ]
+
+
+def parsed(name: str, value: str) -> tuple[str, Any]:
+    """The field of `Changes` that a setting names, and its value."""
+    if name == "recurrence" and value in SWITCH:
+        return "max_steps", None if SWITCH[value] else 1
+    field = ALIASES.get(name, name)
+    kind = KINDS.get(field)
+    try:
+        if kind is bool:
+            return field, SWITCH[value]
+        if kind is not None:
+            return field, kind(value)
+    except (KeyError, ValueError):
+        pass
+    raise SettingError(
+        f"expected a setting out of {', '.join(SETTINGS)} with a value that fits it, got {name}={value}; "
+        "such as theta=.3,.4 recurrence=on,off prompter=circle,circle+blur"
+    )
+
+
+def _kind(annotation: Any) -> type:
+    """`float` of `float | None`."""
+    for kind in (bool, int, float, str):
+        if annotation == kind or annotation == kind | None:
+            return kind
+    raise TypeError(annotation)
+
+
+KINDS = {field.name: _kind(field.type) for field in fields(Changes)}
+SETTINGS = ("recurrence", "lambda", *(name for name in KINDS if name != "box"))
