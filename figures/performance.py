@@ -38,8 +38,8 @@ def main() -> None:
     ]
     for title, arguments in MEASUREMENTS:
         command = f"carlab {arguments}"
-        print(command, flush=True)
-        done = subprocess.run(
+        sys.stderr.write(f"{command}\n")
+        done = subprocess.run(  # noqa: S603 - our own commands
             [sys.executable, "-c", "from carlab.cli import main; main()", *shlex.split(arguments)],
             check=True, capture_output=True, text=True,
         )  # fmt: skip
