@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from carlab.datasets.protocol import Dataset, Sample
+from carlab.datasets.protocol import Dataset
 from carlab.errors import CarlabError
 from carlab.evaluate.folder import RunFolder
 from carlab.evaluate.scoring import score

@@ -2,7 +2,7 @@
 
     RUN/manifest.json     what is measured: settings, backbones, data, protocol, versions
         images/ID.json    what one image gave
-        traces/ID.trace.safetensors
+        traces/ID.PASS.trace.safetensors, ID.truth.png
 
 Every file appears whole or not at all, so a run that was killed goes on where
 it stopped. Numbers are always summed up from the files, never kept beside them.
@@ -51,8 +51,7 @@ class RunFolder:
             version = manifest["format"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
-                f"expected the folder of a run, got {str(path)!r} ({error!r}); "
-                "give the --out of carlab eval"
+                f"expected the folder of a run, got {str(path)!r} ({error!r}); give the --out of carlab eval"
             ) from error
         if version != FORMAT:
             raise RunError(
@@ -111,9 +110,19 @@ class RunFolder:
             if record is not None:
                 yield record
 
-    def trace(self, identity: str) -> Path:
-        """Where an image's trace is, if it was kept."""
-        return self.traces / f"{file_name(identity)}.trace.safetensors"
+    def trace(self, identity: str, number: int = 0) -> Path:
+        """Where an image's trace of a pass is, if it was kept."""
+        return self.traces / f"{file_name(identity)}.{number}.trace.safetensors"
+
+    def truth(self, identity: str) -> Path:
+        """Where an image's true labels are, if its trace was kept."""
+        return self.traces / f"{file_name(identity)}.truth.png"
+
+    def kept(self, identity: str) -> list[Path]:
+        """Files that were kept of an image beside its record."""
+        numbers = range(len(self.manifest["models"]))
+        files = [*(self.trace(identity, number) for number in numbers), self.truth(identity)]
+        return [file for file in files if file.exists()]
 
 
 @contextmanager

@@ -1,0 +1,83 @@
+"""Pascal Context: 59 classes, with background (60) or without, and all 459."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int
+
+from carlab.datasets.layout import (
+    class_names,
+    damaged,
+    find_root,
+    need,
+    parse_names,
+    read_lines,
+)
+from carlab.datasets.protocol import Dataset, Sample
+from carlab.datasets.semantic import labelled, one_based, passes_of, semantic
+from carlab.errors import DatasetError
+
+SPLITS = ("val", "train")
+
+
+def context(root: Path, split: str, *, background: bool) -> Dataset:
+    """Read `VOC2010/{JPEGImages,SegmentationClassContext,ImageSets/SegmentationContext}`.
+
+    The masks are the PNGs of 60 labels that converters of the official annotation write: 0 is
+    background, 1 to 59 the classes in alphabetic order.
+    """
+    home = find_root(root, ("VOC2010", "VOCdevkit/VOC2010"), "SegmentationClassContext")
+    ids = read_lines(
+        home / "ImageSets" / "SegmentationContext" / f"{split}.txt", f"the list of the {split} split"
+    )
+    names = class_names("context59")
+    decode = partial(one_based, ignored=255, background=background)
+
+    def find(identity: str) -> Sample:
+        image = home / "JPEGImages" / f"{identity}.jpg"
+        mask = home / "SegmentationClassContext" / f"{identity}.png"
+        return labelled(identity, image, mask, "a mask of 60 labels", decode, len(names.classes))
+
+    name = "context60" if background else "context59"
+    return semantic(name, split, ids, find, names, background=background)
+
+
+def context459(root: Path, split: str) -> Dataset:
+    """Read the official `labels.txt` and `trainval/*.mat`, beside `JPEGImages` and the lists of `context`.
+
+    Names come from labels.txt; no official list says which of them are stuff, so there is one pass.
+    """
+    home = find_root(root, ("VOC2010", "VOCdevkit/VOC2010"), "labels.txt")
+    lines = read_lines(home / "labels.txt", "the 459 labels, such as '1: accordion'")
+    names = parse_names(
+        line.partition(":")[2].strip() for line in lines if ":" in line and "empty" not in line
+    )
+    if len(names.classes) != 459:  # the data set is named for it
+        raise DatasetError(
+            f"expected 459 labels in {home / 'labels.txt'}, got {len(names.classes)}; take the official file"
+        )
+    ids = read_lines(
+        home / "ImageSets" / "SegmentationContext" / f"{split}.txt", f"the list of the {split} split"
+    )
+
+    def find(identity: str) -> Sample:
+        image = need(home / "JPEGImages" / f"{identity}.jpg", "a photo")
+        file = need(home / "trainval" / f"{identity}.mat", "a label map")
+        return Sample(identity, image, lambda: read_mat(file, len(names.classes)))
+
+    return Dataset(
+        "context459", "semantic", split, tuple(ids), find, names.classes, names.queries,
+        passes_of(names), background=False,
+    )  # fmt: skip
+
+
+def read_mat(file: Path, classes: int) -> Int[np.ndarray, "h w"]:
+    """The `LabelMap` of a MATLAB file; what is beyond the classes ("empty") is unlabelled."""
+    from scipy.io import loadmat
+
+    try:
+        labels = np.asarray(loadmat(file)["LabelMap"], dtype=np.int64)
+    except (OSError, KeyError, ValueError, TypeError, NotImplementedError) as error:
+        raise damaged(file, "a LabelMap", error) from error
+    return one_based(np.where(labels > classes, 0, labels), ignored=0, background=False)

@@ -1,0 +1,93 @@
+"""What a data set is: an ordered list of images, what is asked of them, and what is true.
+
+NumPy only, and nothing is downloaded. Axis letters: h w image rows and columns, e expressions.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+IGNORE = -1
+"""In a label map: a pixel that counts neither for nor against."""
+
+Kind = Literal["semantic", "referring", "video"]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One run over an image: which classes are asked for, and what competes with them.
+
+    Data sets with stuff take two: the things, against the model's own background words
+    (`background` None), and the stuff, against the names of the things. Things paint over stuff.
+    """
+
+    classes: tuple[int, ...]
+    background: tuple[str, ...] | None = None
+    stuff: bool = False
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image, or one frame of a video: where it is, what is asked, and what is true of it."""
+
+    id: str
+    """Unique in the data set."""
+    image: Path
+    truth: Callable[[], Any]
+    """Reads the truth: a label map, Int (h, w), of a semantic sample (0 background, i + 1 = classes[i],
+    IGNORE); otherwise a mask for each expression, Bool (e, h, w)."""
+    expressions: tuple[str, ...] = ()
+    """What is referred to; () in a semantic sample."""
+    objects: tuple[str, ...] = ()
+    """Which object each expression means; several may mean the same."""
+    video: str | None = None
+    """The sequence that a frame belongs to."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An ordered list of samples.
+
+    Attributes
+    ----------
+    classes, queries
+        Official names of the classes scored, background left out, and the words that the model is
+        asked for each; () unless semantic.
+    passes
+        Runs to make over each image.
+    background
+        Whether background is a class of its own; otherwise unlabelled pixels are ignored.
+    ids, find
+        The samples, in the order of the official list, and how one is found.
+    """
+
+    name: str
+    kind: Kind
+    split: str
+    ids: tuple[str, ...]
+    find: Callable[[str], Sample]
+    classes: tuple[str, ...] = ()
+    queries: tuple[str, ...] = ()
+    passes: tuple[Pass, ...] = (Pass(()),)
+    background: bool = True
+
+    def __len__(self) -> int:
+        """How many samples."""
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Sample:
+        """One sample.
+
+        Raises
+        ------
+        DatasetError
+            If a file of it is missing or not as in the official layout.
+        """
+        return self.find(self.ids[index])
+
+    def digest(self) -> str:
+        """sha256 of what decides which samples are run and what is asked of them."""
+        parts = (self.name, self.split, *self.ids, "", *self.classes, "", *self.queries)
+        return sha256("\0".join(parts).encode()).hexdigest()

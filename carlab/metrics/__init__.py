@@ -1,0 +1,1 @@
+"""Metrics as sums of small counts, each with its protocol; NumPy only."""
