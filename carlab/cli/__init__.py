@@ -7,6 +7,7 @@ import typer
 
 from carlab.cli.bench import bench
 from carlab.cli.fidelity import fidelity
+from carlab.cli.lab import lab
 from carlab.cli.machine import doctor, models
 from carlab.cli.segment import segment
 from carlab.cli.show import probes, show
@@ -21,7 +22,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (segment, show, probes, models, doctor, fidelity, bench):
+for command in (segment, show, lab, probes, models, doctor, fidelity, bench):
     app.command()(command)
 
 
