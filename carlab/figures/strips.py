@@ -144,11 +144,8 @@ def _place(figure: Figure, picture: Picture, left: float, bottom: float) -> None
     axes = axes_at(figure, left, bottom, CELL, _height(picture))
     show_picture(axes, picture.pixels)
     fit_text(axes.set_title("", fontsize=9, pad=3), picture.name, CELL)
-    fit_text(
-        text_at(figure, left + CELL / 2, bottom - LINE / 2, "", ha="center", color=GREY),
-        picture.caption,
-        CELL,
-    )
+    caption = text_at(figure, left + CELL / 2, bottom - LINE / 2, "", ha="center", color=GREY)
+    fit_text(caption, picture.caption, CELL + GAP / 2, room=40)
 
 
 def _height(picture: Picture) -> float:

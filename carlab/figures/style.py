@@ -135,10 +135,9 @@ def width_of(text: Text) -> float:
         return text.get_window_extent().width / (figure.dpi if figure is not None else 1)
 
 
-def fit_text(target: Text, text: str, inches: float) -> None:
-    """Show as much of a user's text as is no wider than so many inches."""
+def fit_text(target: Text, text: str, inches: float, room: int = 20) -> None:
+    """Show as much of a user's text as is no wider than so many inches, and takes `room` columns at most."""
     plain(target)
-    room = 20
     target.set_text(shorten(text, room))
     while room > 2 and (width := width_of(target)) > inches:
         room = max(2, min(room - 1, int(columns(target.get_text()) * inches / width)))
