@@ -27,11 +27,10 @@ IDLE = 60
 
 
 class Job(NamedTuple):
-    """One run to make: a photo (as `ClipAsRnn` takes it, or the error that came in its place), its queries,
-    and what differs for it.
-    """
+    """A photo to run: its queries, and what differs for it."""
 
     photo: Any
+    """As `ClipAsRnn` takes it, or the error that came in its place."""
     queries: Sequence[str]
     background: Sequence[str] | None = None
     changes: tuple[dict[str, Any], ...] = ({},)

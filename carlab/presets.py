@@ -156,8 +156,7 @@ def reference(
         dtype,
         **RELEASED,
     )
-    names = numbers.stuff_prompts if stuff and numbers.stuff_prompts else numbers.prompts
-    return ClipAsRnn(
+    model = ClipAsRnn(
         proposer=GradCam(
             f,
             affinity=Affinity(numbers.box, cut_border=True),
@@ -165,7 +164,7 @@ def reference(
             first_template="{}",
             keep_probability=True,
         ),
-        prompter=released_prompts(names),
+        prompter=released_prompts(numbers.prompts),
         classifier=TemplateClassifier(g, ensemble="probabilities", fit="crop", skip_blocks=1),
         filter=Threshold(numbers.theta, keep_best=True),
         refiner=DenseCrf(compete=not numbers.referring, released_image=True),
@@ -174,6 +173,7 @@ def reference(
         min_steps=2,
         name=f"reference/{dataset}",
     )
+    return stuff_pass(model) if stuff else model
 
 
 def paper(
@@ -188,10 +188,9 @@ def paper(
     """The method as the paper writes it, no quirk of the release; parameters as `reference`."""
     numbers = _numbers(dataset)
     f, g = _backbones(proposer or BASE_16, classifier or numbers.classifier, device, dtype)
-    names = numbers.stuff_prompts if stuff and numbers.stuff_prompts else numbers.prompts
-    return ClipAsRnn(
+    model = ClipAsRnn(
         proposer=GradCam(f, affinity=Affinity(numbers.box), compete=not numbers.referring),
-        prompter=prompts(numbers.paper_prompts or names),
+        prompter=prompts(numbers.paper_prompts or numbers.prompts),
         classifier=TemplateClassifier(g, templates=CLASSIFIER_TEMPLATES),
         filter=Threshold(
             numbers.theta if numbers.paper_theta is None else numbers.paper_theta, keep_best=False
@@ -201,6 +200,17 @@ def paper(
         background=BACKGROUNDS["all"],
         name=f"paper/{dataset}",
     )
+    return stuff_pass(model) if stuff else model
+
+
+def stuff_pass(model: ClipAsRnn) -> ClipAsRnn:
+    """The model for the second pass, over stuff, where some presets draw other prompts."""
+    kind, _, dataset = model.name.partition("/")
+    numbers = DATASETS.get(dataset)
+    if numbers is None or not numbers.stuff_prompts:
+        return model
+    draw = released_prompts if kind == "reference" else prompts
+    return replace(model, prompter=draw(numbers.stuff_prompts))
 
 
 def released_prompts(names: tuple[str, ...]) -> Prompt:

@@ -6,11 +6,14 @@ from typing import Annotated
 import typer
 
 from carlab.cli.bench import bench
+from carlab.cli.evaluate import evaluate
 from carlab.cli.fidelity import fidelity
 from carlab.cli.lab import lab
 from carlab.cli.machine import doctor, models
+from carlab.cli.report import datasets, report
 from carlab.cli.segment import segment
 from carlab.cli.show import probes, show
+from carlab.cli.sweep import sweep
 from carlab.display import printable
 from carlab.errors import CarlabError
 
@@ -22,8 +25,9 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (segment, show, lab, probes, models, doctor, fidelity, bench):
+for command in (segment, show, lab, probes, models, doctor, fidelity, bench, datasets, sweep, report):
     app.command()(command)
+app.command("eval")(evaluate)
 
 
 def _version(wanted: bool | None) -> None:

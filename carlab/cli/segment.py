@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from carlab.cli import options
 from carlab.display import printable
 from carlab.errors import CarlabError, ImageError, QueryError, TraceError
 
@@ -21,36 +22,22 @@ def segment(
     ] = [],  # noqa: B006 - typer copies it
     queries_file: Annotated[Path | None, typer.Option(help="A text file of queries, one a line.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("out"),
-    preset: Annotated[str, typer.Option(help="offline, reference/DATASET or paper/DATASET.")] = "offline",
-    proposer: Annotated[
-        str | None, typer.Option(help='Backbone that proposes: "offline", a folder or a hub name.')
-    ] = None,
-    classifier: Annotated[str | None, typer.Option(help="Backbone that scores, likewise.")] = None,
-    theta: Annotated[float | None, typer.Option(help="Score a query must exceed, 0 to 1.")] = None,
-    eta: Annotated[float | None, typer.Option(help="Mask threshold, 0 to 1.")] = None,
-    box: Annotated[float | None, typer.Option("--lambda", help="Box threshold, 0 to 1.")] = None,
-    prompter: Annotated[
-        str | None,
-        typer.Option(help="circle, contour, rectangle, blur, grey, black, crop; join several with +."),
-    ] = None,
-    background: Annotated[
-        str | None,
-        typer.Option(
-            help="release, all, terrestrial, aquatic-atmospheric, man-made, none, or words with commas."
-        ),
-    ] = None,
-    background_weight: Annotated[
-        float | None, typer.Option(help="Weight of the background, 0 or more.")
-    ] = None,
-    refiner: Annotated[str | None, typer.Option(help="crf or none.")] = None,
-    keep_best: Annotated[
-        bool | None, typer.Option("--keep-best/--no-keep-best", help="Keep the best query when none passes.")
-    ] = None,
-    refer: Annotated[bool, typer.Option("--refer", help="Each query alone against the background.")] = False,
-    max_steps: Annotated[int | None, typer.Option(help="Stop after so many steps.")] = None,
-    batch: Annotated[int | None, typer.Option(help="Pictures encoded at once.")] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")] = "cpu",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16, or float16 on a GPU.")] = "float32",
+    preset: options.Preset = "offline",
+    proposer: options.Proposer = None,
+    classifier: options.Classifier = None,
+    theta: options.Theta = None,
+    eta: options.Eta = None,
+    box: options.Box = None,
+    prompter: options.Prompter = None,
+    background: options.Background = None,
+    background_weight: options.BackgroundWeight = None,
+    refiner: options.Refiner = None,
+    keep_best: options.KeepBest = None,
+    refer: options.Refer = False,
+    max_steps: options.MaxSteps = None,
+    batch: options.Batch = None,
+    device: options.Device = "cpu",
+    dtype: options.Dtype = "float32",
     record: Annotated[
         list[str],
         typer.Option(help='Probes to keep in the trace, e.g. "cam.*"; repeat it.', show_default=False),

@@ -72,7 +72,8 @@ def region(annotation: Mapping[str, Any], image: Mapping[str, Any]) -> Bool[np.n
     """
     from pycocotools import mask
 
-    shape, outline = (image["height"], image["width"]), annotation.get("segmentation")
+    shape: tuple[int, int] = (image["height"], image["width"])
+    outline: Any = annotation.get("segmentation")
     try:
         if isinstance(outline, list):
             packed = mask.merge(mask.frPyObjects(outline, *shape)) if outline else None

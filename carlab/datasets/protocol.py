@@ -59,6 +59,8 @@ class Dataset:
         Runs to make over each image.
     background
         Whether background is a class of its own; otherwise unlabelled pixels are ignored.
+    labels_given
+        Whether an image is asked only for classes that are there: an upper bound, not a result.
     ids, find
         The samples, in the order of the official list, and how one is found.
     """
@@ -72,6 +74,7 @@ class Dataset:
     queries: tuple[str, ...] = ()
     passes: tuple[Pass, ...] = (Pass(()),)
     background: bool = True
+    labels_given: bool = False
 
     def __len__(self) -> int:
         """How many samples."""
@@ -89,5 +92,14 @@ class Dataset:
 
     def digest(self) -> str:
         """sha256 of what decides which samples are run and what is asked of them."""
-        parts = (self.name, self.split, *self.ids, "", *self.classes, "", *self.queries)
+        parts = (
+            self.name,
+            self.split,
+            str(self.labels_given),
+            *self.ids,
+            "",
+            *self.classes,
+            "",
+            *self.queries,
+        )
         return sha256("\0".join(parts).encode()).hexdigest()

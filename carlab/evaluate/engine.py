@@ -1,6 +1,6 @@
-"""One evaluation, image by image, on this machine: photos in order, one record each.
+"""Run and score images on this machine.
 
-Several runs over one data set (a sweep) go together: an image's trunk pass and
+Several variants of a model (a sweep) go together: an image's trunk pass and
 its encoded pictures serve all of them.
 """
 
@@ -10,8 +10,7 @@ from typing import Any
 
 from carlab.datasets.protocol import Dataset
 from carlab.errors import CarlabError
-from carlab.evaluate.folder import RunFolder
-from carlab.evaluate.scoring import score
+from carlab.evaluate.scoring import queries_asked, score
 from carlab.many import Job, run_many
 from carlab.recurrence import ClipAsRnn
 from carlab.trace import Trace
@@ -19,69 +18,71 @@ from carlab.trace import Trace
 LIGHT = {"batch", "name"}
 """Fields of a model that change no result."""
 
-
-@dataclass(frozen=True)
-class Run:
-    """One run over a data set: a model for each pass, and where its records go."""
-
-    folder: RunFolder
-    models: tuple[ClipAsRnn, ...]
+Models = tuple[ClipAsRnn, ...]
+"""A model for each pass over the data set."""
+Task = tuple[int, tuple[int, ...]]
+"""An image, and the variants to run on it, both by number."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one image gave in one run: its record, and a trace for each pass unless it failed."""
+    """What one image gave in one variant: its record, and a trace for each pass that asked something."""
 
-    run: Run
+    index: int
+    variant: int
     record: dict[str, Any]
     traces: tuple[Trace, ...] = ()
 
 
-def outcomes(
-    dataset: Dataset, runs: Sequence[Run], indices: Iterable[int], *, together: int = 4, workers: int = 1
+def run_here(
+    dataset: Dataset,
+    variants: Sequence[Models],
+    tasks: Iterable[Task],
+    *,
+    together: int = 4,
+    workers: int = 1,
 ) -> Iterator[Outcome]:
-    """Run every image that a run has no record of; failures are records too.
+    """Run and score images one after the other; a failure is an outcome too.
 
     Parameters
     ----------
-    dataset, indices
-        Which images, in the order wanted.
-    runs
-        Their models must share the backbones to share the work.
+    variants
+        With the same backbones they share the work on an image.
     together, workers
         See `carlab.many.run_many`.
     """
-    todo = [(index, [run for run in runs if needs(run, dataset.ids[index])]) for index in indices]
-    todo = [(index, pending) for index, pending in todo if pending]
-    base = runs[0].models[0]
-    jobs = (job for index, pending in todo for job in jobs_of(dataset, index, base, pending))
+    tasks = list(tasks)
+    base = variants[0][0]
+    jobs = (job for task in tasks for job in jobs_of(dataset, variants, task))
     results = run_many(base, jobs, together=together, workers=workers)
-    for index, pending in todo:
+    for index, numbers in tasks:
         passes = [next(results) for _ in dataset.passes]
-        yield from score_image(dataset, index, pending, passes)
+        for place, number in enumerate(numbers):
+            yield outcome(dataset, index, number, [_of_variant(result, place) for result in passes])
 
 
-def needs(run: Run, identity: str) -> bool:
-    """Whether an image is still to be run: it has no record, or one of a failure."""
-    record = run.folder.get(identity)
-    return record is None or "error" in record
-
-
-def jobs_of(dataset: Dataset, index: int, base: ClipAsRnn, runs: Sequence[Run]) -> list[Job]:
+def jobs_of(dataset: Dataset, variants: Sequence[Models], task: Task) -> list[Job]:
     """One job for each pass over an image; a sample that cannot be had fails in its place."""
+    index, numbers = task
+    base = variants[0][0]
     try:
         sample = dataset[index]
+        asked = [queries_asked(dataset, sample, number) for number in range(len(dataset.passes))]
     except CarlabError as error:
         return [Job(error, ()) for _ in dataset.passes]
     return [
         Job(
-            sample.image,
-            queries_of(dataset, sample, number),
+            sample.image if queries else NothingAskedError(),
+            queries,
             part.background,
-            tuple(differing(base, run.models[number], part.background is not None) for run in runs),
+            tuple(differing(base, variants[n][number], part.background is not None) for n in numbers),
         )
-        for number, part in enumerate(dataset.passes)
+        for number, (part, queries) in enumerate(zip(dataset.passes, asked, strict=True))
     ]
+
+
+class NothingAskedError(CarlabError):
+    """A pass over an image that holds none of its classes, when the labels are given."""
 
 
 def differing(base: ClipAsRnn, model: ClipAsRnn, own_background: bool) -> dict[str, Any]:
@@ -94,22 +95,25 @@ def differing(base: ClipAsRnn, model: ClipAsRnn, own_background: bool) -> dict[s
     }
 
 
-def score_image(
-    dataset: Dataset, index: int, runs: Sequence[Run], passes: Sequence[list[Trace] | CarlabError]
-) -> Iterator[Outcome]:
-    """A record for each run; an error of any pass, or of the truth, is the record of all."""
+def outcome(dataset: Dataset, index: int, variant: int, passes: Sequence[Trace | CarlabError]) -> Outcome:
+    """The record of an image; an error of any pass, or of the truth, is its record."""
     identity = dataset.ids[index]
-    for number, run in enumerate(runs):
-        try:
-            traces = tuple(_trace(result, number) for result in passes)
-            record = score(dataset, dataset[index], traces)
-        except CarlabError as error:
-            yield Outcome(run, {"id": identity, "error": str(error)})
-            continue
-        yield Outcome(run, {"id": identity, **record}, traces)
+    try:
+        traces = [_trace(result) for result in passes]
+        record = score(dataset, dataset[index], traces)
+    except CarlabError as error:
+        return Outcome(index, variant, {"id": identity, "error": str(error)})
+    made = tuple(trace for trace in traces if trace is not None)
+    return Outcome(index, variant, {"id": identity, **record}, made)
 
 
-def _trace(result: list[Trace] | CarlabError, number: int) -> Trace:
+def _trace(result: Trace | CarlabError) -> Trace | None:
+    if isinstance(result, NothingAskedError):
+        return None
     if isinstance(result, CarlabError):
         raise result
-    return result[number]
+    return result
+
+
+def _of_variant(result: list[Trace] | CarlabError, place: int) -> Trace | CarlabError:
+    return result if isinstance(result, CarlabError) else result[place]

@@ -61,6 +61,18 @@ class RunFolder:
         return cls(Path(path), manifest)
 
     @property
+    def ids(self) -> list[str]:
+        """Every image that has a record, in the order of their files' names."""
+        files = sorted(self.images.glob("*.json"))
+        try:
+            return [json.loads(file.read_text(encoding="utf-8"))["id"] for file in files]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(
+                f"expected records of images in {str(self.images)!r}, got others ({error!r}); "
+                "delete what is damaged and run again"
+            ) from error
+
+    @property
     def images(self) -> Path:
         """Where the records are."""
         return self.path / "images"
@@ -70,16 +82,21 @@ class RunFolder:
         """Where traces are."""
         return self.path / "traces"
 
-    def put(self, identity: str, record: Mapping[str, Any]) -> None:
-        """Write what one image gave, atomically.
+    def put(self, record: Mapping[str, Any]) -> None:
+        """Write what one image gave, under its `id`, atomically.
 
         Raises
         ------
         TraceError
             If the folder cannot be written.
         """
-        text = json.dumps({"id": identity, **record}, allow_nan=False, separators=(",", ":"))
-        write_file(self.images / f"{file_name(identity)}.json", text.encode())
+        text = json.dumps(record, allow_nan=False, separators=(",", ":"))
+        write_file(self.images / f"{file_name(record['id'])}.json", text.encode())
+
+    def done(self, identity: str) -> bool:
+        """Whether an image has a record, and not one of a failure: those are tried again."""
+        record = self.get(identity)
+        return record is not None and "error" not in record
 
     def get(self, identity: str) -> dict[str, Any] | None:
         """What one image gave; None if it was not run yet.

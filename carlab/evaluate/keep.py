@@ -2,6 +2,7 @@
 
 import re
 from bisect import insort
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,16 +53,18 @@ class Keeper:
         del self.worst[most:]
         return gone
 
-    def keep(self, identity: str, score: float | None, traces: tuple[Trace, ...], truth: Any) -> None:
-        """Keep or not; the truth goes beside the trace, as a PNG of labels."""
-        if score is None:
+    def keep(self, record: Mapping[str, Any], traces: Sequence[Trace], truth: Callable[[], Any]) -> None:
+        """Keep or not; the truth goes beside the traces, as a PNG of labels, unless it is None."""
+        identity = record["id"]
+        if record["score"] is None or self.most == 0:
             return
-        gone = self.rank(score, identity)
+        gone = self.rank(record["score"], identity)
         if identity not in gone:
             for number, trace in enumerate(traces):
                 trace.save(self.folder.trace(identity, number))
-            if truth is not None:
-                write_file(self.folder.truth(identity), png(truth))
+            labels = truth()
+            if labels is not None:
+                write_file(self.folder.truth(identity), png(labels))
         for name in gone:
             for path in self.folder.kept(name):
                 path.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ def manifest(dataset: Dataset, models: Sequence[ClipAsRnn]) -> dict[str, Any]:
             "classes": list(dataset.classes),
             "queries": list(dataset.queries),
             "background": dataset.background,
+            "labels_given": dataset.labels_given,
             "passes": [
                 {"classes": list(part.classes), "background": _words(part.background)}
                 for part in dataset.passes

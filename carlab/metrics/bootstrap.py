@@ -4,14 +4,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Num
 
 RESAMPLES = 2000
 SEED = 0
 
 
 class Interval(NamedTuple):
-    """A number and the interval that holds 95 % of its resamples."""
+    """A number, and the interval that holds 95 % of its resamples."""
 
     value: float
     low: float
@@ -19,19 +19,24 @@ class Interval(NamedTuple):
 
 
 def interval(
-    metric: Callable[[Int[np.ndarray, " n"]], float], images: int, *, resamples: int = RESAMPLES
+    rows: Num[np.ndarray, "n m"],
+    metric: Callable[[Num[np.ndarray, " m"]], float],
+    *,
+    resamples: int = RESAMPLES,
 ) -> Interval:
-    """Draw the images anew with replacement, always with the same seed (percentile bootstrap).
+    """Percentile bootstrap: images are drawn anew with replacement, always with the same seed.
 
     Parameters
     ----------
+    rows
+        Counts of each image, which add up over images.
     metric
-        From the number of times each image is counted, shape (n,), to a score.
-    images
-        n, 1 or more.
+        From the sum of rows to a score. NaN, where a resample holds nothing to score, is left out.
     """
-    random = np.random.default_rng(SEED)
-    drawn = random.multinomial(images, np.full(images, 1 / images), size=resamples)
-    values = [metric(times) for times in drawn]
-    low, high = np.nanpercentile(values, [2.5, 97.5]) if not np.isnan(values).all() else (np.nan, np.nan)
-    return Interval(metric(np.ones(images, dtype=np.int64)), float(low), float(high))
+    if not len(rows):
+        return Interval(*[float("nan")] * 3)
+    drawn = np.random.default_rng(SEED).multinomial(len(rows), [1 / len(rows)] * len(rows), size=resamples)
+    values = np.array([metric(times @ rows) for times in drawn])
+    known = values[~np.isnan(values)]
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
+    return Interval(metric(rows.sum(0)), float(low), float(high))

@@ -1,8 +1,10 @@
-"""Scores of label maps, all from one confusion matrix of int64 counts.
+"""Scores of label maps, from int64 counts of pixels.
 
-Row = true label, column = predicted label; label 0 is background. Where background is no class of the data
-set its row is empty, and its column holds what was left unlabelled by mistake.
+Label 0 is background. Where background is no class of the data set, no pixel is truly 0, and what was
+left unlabelled by mistake is predicted 0.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Int64
@@ -10,51 +12,68 @@ from jaxtyping import Float, Int, Int64
 from carlab.datasets.protocol import IGNORE
 
 
+class Tally(NamedTuple):
+    """Pixels by label, over any number of images; adds up entry by entry. k = classes + 1."""
+
+    hit: Int64[np.ndarray, " k"]
+    """Predicted and true."""
+    true: Int64[np.ndarray, " k"]
+    predicted: Int64[np.ndarray, " k"]
+    missed: Int64[np.ndarray, " k"]
+    """True, and predicted as background."""
+
+
 def confusion(
     truth: Int[np.ndarray, "h w"], labels: Int[np.ndarray, "h w"], classes: int
 ) -> Int64[np.ndarray, "k k"]:
-    """Count pixels by true and predicted label; ignored pixels are left out. k = classes + 1."""
+    """Count pixels by true (row) and predicted (column) label; ignored pixels are left out."""
     counted = truth != IGNORE
     pairs = truth[counted].astype(np.int64) * (classes + 1) + labels[counted]
     return np.bincount(pairs, minlength=(classes + 1) ** 2).reshape(classes + 1, classes + 1)
 
 
-def iou(counts: Int64[np.ndarray, "k k"]) -> Float[np.ndarray, " k"]:
+def tally(counts: Int64[np.ndarray, "k k"]) -> Tally:
+    """What scores need of a confusion matrix."""
+    return Tally(np.diagonal(counts).copy(), counts.sum(1), counts.sum(0), counts[:, 0].copy())
+
+
+def iou(counts: Tally) -> Float[np.ndarray, " k"]:
     """Intersection over union of each label; NaN for one that neither truth nor prediction holds."""
-    hit = np.diagonal(counts)
-    union = counts.sum(0) + counts.sum(1) - hit
-    return np.divide(hit, union, out=np.full(len(hit), np.nan), where=union > 0)
+    union = counts.true + counts.predicted - counts.hit
+    return np.divide(counts.hit, union, out=np.full(len(union), np.nan), where=union > 0)
 
 
-def mean_iou(counts: Int64[np.ndarray, "k k"], *, background: bool, only_true: bool = False) -> float:
-    """Mean IoU over labels, as VOC counts it; NaN if there is none.
+def mean_iou(counts: Tally, *, background: bool) -> float:
+    """Mean IoU over all labels met, as VOC counts it; NaN if there is none.
 
-    Parameters
-    ----------
-    background
-        Whether label 0 is one of them.
-    only_true
-        Only labels that the truth holds: the released code's way (quirk 11). Otherwise a class that was
-        only predicted counts 0.
+    A class that was predicted but is nowhere true counts 0. `background`: whether label 0 is one of them.
     """
-    values = iou(counts)
-    wanted = (counts.sum(1) > 0) if only_true else ~np.isnan(values)
-    wanted[0] &= background
-    return float(values[wanted].mean()) if wanted.any() else float("nan")
+    return _mean(iou(counts)[0 if background else 1 :])
 
 
-def released_mean_iou(counts: Int64[np.ndarray, "k k"], *, background: bool) -> float:
+def true_mean_iou(counts: Tally, *, background: bool) -> float:
+    """Mean IoU over the labels that the truth holds; others cost only the pixels they take."""
+    values = np.where(counts.true > 0, iou(counts), np.nan)
+    return _mean(values[0 if background else 1 :])
+
+
+def released_mean_iou(counts: Tally, *, background: bool) -> float:
     """Mean IoU exactly as the released code has it (quirk 11).
 
-    Over the labels of the truth only; without background, pixels predicted as background are deleted from
-    the matrix, so that what was missed costs nothing.
+    Over the labels of the truth; without background, pixels predicted as background are deleted from the
+    confusion matrix, so that what was missed costs nothing, nor what was found where there is none.
     """
-    if not background:
-        counts = counts.copy()
-        counts[:, 0] = counts[0, :] = 0
-    return mean_iou(counts, background=background, only_true=True)
+    if background:
+        return true_mean_iou(counts, background=True)
+    kept = counts.true - counts.missed
+    values = iou(counts._replace(true=kept))
+    return _mean(np.where(kept > 0, values, np.nan)[1:])
 
 
-def pixel_accuracy(counts: Int64[np.ndarray, "k k"]) -> float:
+def pixel_accuracy(counts: Tally) -> float:
     """Share of pixels with the true label; NaN if there is no pixel."""
-    return float(np.trace(counts) / counts.sum()) if counts.sum() else float("nan")
+    return float(counts.hit.sum() / counts.true.sum()) if counts.true.sum() else float("nan")
+
+
+def _mean(values: Float[np.ndarray, " n"]) -> float:
+    return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")

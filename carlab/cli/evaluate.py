@@ -1,0 +1,140 @@
+"""`carlab eval`: a data set in, numbers out; stop it and go on at any time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from carlab.cli import options
+from carlab.display import printable
+from carlab.errors import SettingError
+
+if TYPE_CHECKING:
+    from carlab.changes import Changes
+    from carlab.datasets import Dataset
+    from carlab.evaluate.engine import Outcome
+    from carlab.evaluate.run import Engine
+    from carlab.evaluate.summary import Summary
+    from carlab.recurrence import ClipAsRnn
+
+
+def evaluate(
+    dataset: Annotated[str, typer.Argument(help="voc21, coco-object, ...; see carlab datasets.")],
+    root: options.Root,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run; an unfinished one goes on.")],
+    split: options.Split = None,
+    limit: options.Limit = None,
+    preset: options.Preset = "offline",
+    proposer: options.Proposer = None,
+    classifier: options.Classifier = None,
+    theta: options.Theta = None,
+    eta: options.Eta = None,
+    box: options.Box = None,
+    prompter: options.Prompter = None,
+    background: options.Background = None,
+    background_weight: options.BackgroundWeight = None,
+    refiner: options.Refiner = None,
+    keep_best: options.KeepBest = None,
+    max_steps: options.MaxSteps = None,
+    batch: options.Batch = None,
+    device: options.Device = "cpu",
+    dtype: options.Dtype = "float32",
+    labels_given: Annotated[
+        bool, typer.Option("--labels-given", help="Ask only for classes that are there: an upper bound.")
+    ] = False,
+    keep_traces: Annotated[str, typer.Option(help="all, none, or worst:NUMBER.")] = "worst:20",
+    engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
+    workers: Annotated[int, typer.Option(min=0, help="local: processes for the CRF; ray: models.")] = 1,
+    together: options.Together = 4,
+) -> None:
+    """Evaluate a preset, with any setting changed, on a data set."""
+    from carlab.changes import Changes
+
+    changes = Changes(
+        theta, eta, box, prompter, background, background_weight, refiner, keep_best, False, max_steps, batch
+    )
+    loaded = Loaded.of(
+        dataset, root, split, preset, proposer, classifier, device, dtype, labels_given=labels_given
+    )
+    done = run_all(loaded, {out: changes}, limit, keep_traces, chosen(engine, workers, together))
+    finish(done)
+
+
+class Loaded(NamedTuple):
+    """The data and the model that the options name."""
+
+    data: "Dataset"
+    model: "ClipAsRnn"
+
+    @classmethod
+    def of(
+        cls, dataset: str, root: Path, split: str | None, preset: str, proposer: str | None,
+        classifier: str | None, device: str, dtype: str, *, labels_given: bool = False,
+    ) -> "Loaded":  # fmt: skip
+        """Data first: a wrong folder is told before a model is loaded."""
+        from carlab.datasets import load_dataset
+        from carlab.presets import load
+
+        data = replace(load_dataset(dataset, root, split), labels_given=labels_given)
+        return cls(data, load(preset, proposer=proposer, classifier=classifier, device=device, dtype=dtype))
+
+
+def chosen(engine: str, workers: int, together: int) -> "Engine":
+    """The engine that the options name.
+
+    Raises
+    ------
+    SettingError
+        If there is no such engine.
+    """
+    from carlab.evaluate.engine import run_here
+    from carlab.evaluate.machines import run_on_ray
+
+    if engine == "local":
+        return partial(run_here, together=together, workers=workers)
+    if engine == "ray":
+        return partial(run_on_ray, workers=workers)
+    raise SettingError(f"expected an engine out of local, ray, got {engine!r}; choose one of them")
+
+
+def run_all(
+    loaded: Loaded, plans: Mapping[Path, "Changes"], limit: int | None, keep_traces: str, engine: "Engine"
+) -> list["Summary"]:
+    """Run every plan, with a bar of what is left and the mean score so far."""
+    from tqdm import tqdm
+
+    from carlab.evaluate.run import Plan, evaluate
+
+    bar: "tqdm[Any]" = tqdm(unit="image", disable=None)
+    scores: list[float] = []
+
+    def progress(left: int, outcome: "Outcome") -> None:
+        record = outcome.record
+        if "error" in record:
+            bar.write(
+                f"carlab: {printable(record['id'])}: {printable(record['error'])}",
+                file=typer.get_text_stream("stderr"),
+            )
+        elif record["score"] is not None:
+            scores.append(record["score"])
+        bar.total = bar.n + left + 1
+        bar.set_postfix_str(f"mean score of an image {sum(scores) / max(1, len(scores)):.3f}", refresh=False)
+        bar.update()
+
+    with bar:
+        return evaluate(
+            loaded.data, loaded.model, [Plan(out, changes) for out, changes in plans.items()],
+            limit=limit, keep_traces=keep_traces, engine=engine, progress=progress,
+        )  # fmt: skip
+
+
+def finish(done: Sequence["Summary"]) -> None:
+    """Print the numbers; exit code 1 if an image failed."""
+    from carlab.evaluate.report import text
+
+    typer.echo(text(done))
+    if any(summary.failed for summary in done):
+        raise typer.Exit(1)

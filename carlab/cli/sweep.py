@@ -1,0 +1,54 @@
+"""`carlab sweep`: a grid of settings over a data set, sharing every pass they have in common."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carlab.cli import options
+from carlab.cli.evaluate import Loaded, chosen, finish, run_all
+
+
+def sweep(
+    dataset: Annotated[str, typer.Argument(help="voc21, coco-object, ...; see carlab datasets.")],
+    root: options.Root,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder; each point of the grid is a run in it.")],
+    grid: Annotated[
+        list[str],
+        typer.Option(
+            "--grid",
+            "-g",
+            help="Such as theta=.3,.4 or recurrence=on,off; repeat it.",
+            show_default=False,
+        ),
+    ],
+    split: options.Split = None,
+    limit: options.Limit = None,
+    preset: options.Preset = "offline",
+    proposer: Annotated[
+        list[str], typer.Option(help="Backbone that proposes; repeat it to compare.", show_default=False)
+    ] = [],  # noqa: B006 - typer copies it
+    classifier: Annotated[
+        list[str], typer.Option(help="Backbone that scores; repeat it to compare.", show_default=False)
+    ] = [],  # noqa: B006 - typer copies it
+    device: options.Device = "cpu",
+    dtype: options.Dtype = "float32",
+    keep_traces: Annotated[str, typer.Option(help="all, none, or worst:NUMBER, of each run.")] = "none",
+    engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
+    workers: Annotated[int, typer.Option(min=0, help="local: processes for the CRF; ray: models.")] = 1,
+    together: options.Together = 4,
+) -> None:
+    """Run every combination of settings, and compare them with the first."""
+    from carlab.changes import Changes
+    from carlab.evaluate.folder import file_name
+    from carlab.evaluate.grid import variants
+
+    points = variants(grid, Changes())
+    done = []
+    pairs = [(f, g) for f in proposer or [None] for g in classifier or [None]]
+    for f, g in pairs:
+        loaded = Loaded.of(dataset, root, split, preset, f, g, device, dtype)
+        prefix = [] if len(pairs) == 1 else [f"proposer={f}", f"classifier={g}"]
+        plans = {out / file_name(" ".join([*prefix, point.name])): point.changes for point in points}
+        done += run_all(loaded, plans, limit, keep_traces, chosen(engine, workers, together))
+    finish(done)

@@ -1,0 +1,109 @@
+"""Evaluate a model on a data set, or several variants of it at once; stop and go on at any time."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt16
+
+from carlab.changes import Changes
+from carlab.datasets.protocol import Dataset
+from carlab.evaluate.engine import Models, Outcome, Task, run_here
+from carlab.evaluate.folder import claimed
+from carlab.evaluate.keep import Keeper
+from carlab.evaluate.manifest import manifest
+from carlab.evaluate.summary import Summary
+from carlab.presets import stuff_pass
+from carlab.recurrence import ClipAsRnn
+
+Engine = Callable[[Dataset, Sequence[Models], Sequence[Task]], Iterable[Outcome]]
+"""From tasks to outcomes, in any order; `carlab.evaluate.engine.run_here` is the local one."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run: where it goes, and what it changes on the model."""
+
+    out: Path
+    changes: Changes
+
+
+def evaluate(
+    dataset: Dataset,
+    model: ClipAsRnn,
+    plans: Sequence[Plan],
+    *,
+    limit: int | None = None,
+    keep_traces: str = "worst:20",
+    engine: Engine = run_here,
+    progress: Callable[[int, Outcome], None] | None = None,
+) -> list[Summary]:
+    """Run what is missing of every plan, and sum up.
+
+    Parameters
+    ----------
+    dataset, model
+        What is run on what.
+    plans
+        Variants of one model; those with the same backbones share every encoding.
+    limit
+        The first so many images only; a later call may go on with more.
+    keep_traces
+        "all", "none", or "worst:20": traces of the images with the lowest score.
+    engine
+        Where the work is done.
+    progress
+        Called after each image of each run with the number of records still to come.
+
+    Raises
+    ------
+    RunError
+        If a folder holds a run of other settings, or another process is at it.
+    SettingError
+        If a change or `keep_traces` is not possible.
+    """
+    indices = range(len(dataset))[:limit]
+    ids = [dataset.ids[index] for index in indices]
+    variants = [models_of(dataset, model, plan.changes) for plan in plans]
+    with ExitStack() as stack:
+        folders = [
+            stack.enter_context(claimed(plan.out, manifest(dataset, models)))
+            for plan, models in zip(plans, variants, strict=True)
+        ]
+        keepers = [Keeper.of(folder, keep_traces, list(folder.records(ids))) for folder in folders]
+        missing = [
+            (index, tuple(n for n, folder in enumerate(folders) if not folder.done(dataset.ids[index])))
+            for index in indices
+        ]
+        tasks = [(index, numbers) for index, numbers in missing if numbers]
+        left = sum(len(numbers) for _, numbers in tasks)
+        for outcome in engine(dataset, variants, tasks):
+            store(dataset, outcome, keepers[outcome.variant])
+            left -= 1
+            if progress is not None:
+                progress(left, outcome)
+        return [Summary.of(folder, ids) for folder in folders]
+
+
+def models_of(dataset: Dataset, model: ClipAsRnn, changes: Changes) -> Models:
+    """The changed model of each pass; referring data sets ask each expression alone."""
+    if dataset.kind != "semantic":
+        changes = replace(changes, refer=True)
+    return tuple(changes.apply(stuff_pass(model) if part.stuff else model) for part in dataset.passes)
+
+
+def store(dataset: Dataset, outcome: Outcome, keeper: Keeper) -> None:
+    """Keep the traces that are wanted, then write the record: an image with a record is done."""
+    if outcome.traces:
+        keeper.keep(outcome.record, outcome.traces, lambda: truth_picture(dataset, outcome.index))
+    keeper.folder.put(outcome.record)
+
+
+def truth_picture(dataset: Dataset, index: int) -> UInt16[np.ndarray, "h w"] | None:
+    """True labels as they are kept beside a trace; 65535 is ignored. None where masks overlap."""
+    if dataset.kind != "semantic":
+        return None
+    labels = dataset[index].truth()
+    return np.where(labels < 0, 65535, labels).astype(np.uint16)
