@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-browser notebooks lint clean
 .DEFAULT_GOAL := test
 
 # Reinstalled when what to install changes, and only then.
@@ -15,6 +15,16 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --nbval-lax notebooks
+
+# Widgets in a real JupyterLab, in Chromium. Installs Chromium where that can be done; skips where it cannot.
+test-browser: .venv/installed
+	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium) || true
+	$(BIN)/python -m pytest -q -rs -m browser tests/browser
+
+# Runs the notebooks in place: what they show is what the code gives.
+notebooks: .venv/installed
+	$(BIN)/python notebooks/execute.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .
