@@ -21,6 +21,7 @@ from urllib.parse import quote
 from filelock import FileLock, Timeout
 
 from carlab.archive import write_file
+from carlab.compare import differences
 from carlab.errors import RunError
 
 FORMAT = 1
@@ -199,18 +200,6 @@ def _no_stranger(folder: RunFolder) -> None:
             f"expected a new folder or a run, got {str(folder.path)!r} with images but no manifest.json; "
             "choose another --out"
         )
-
-
-def differences(old: Any, new: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """Leaves in which two nested mappings differ: dotted name, old value, new value."""
-    if not (isinstance(old, Mapping) and isinstance(new, Mapping)):
-        return [] if old == new else [(name, old, new)]
-    keys = [*old, *(key for key in new if key not in old)]
-    return [
-        found
-        for key in keys
-        for found in differences(old.get(key), new.get(key), f"{name}.{key}" if name else str(key))
-    ]
 
 
 def digest(manifest: Mapping[str, Any]) -> str:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Any
 
+from carlab.compare import differences
 from carlab.display import columns, pad, printable
 from carlab.errors import RunError, SettingError
-from carlab.evaluate.folder import differences
 from carlab.evaluate.summary import Summary, difference
 from carlab.metrics.bootstrap import Interval
 

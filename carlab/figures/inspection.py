@@ -1,0 +1,138 @@
+"""Recorded probes on the screen: maps, vectors, where a patch looks, and anything else as an image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float32, Shaped
+from plotly.subplots import make_subplots
+
+from carlab.errors import ProbeError
+from carlab.figures.layers import SIDE, mosaic
+from carlab.figures.screen import NEUTRAL, blank, label, picture_figure
+from carlab.overlay import colour_hex
+from carlab.probes import PROBES
+from carlab.trace import Trace
+
+MOST_MAPS = 12
+PLACE = "row %{y}, column %{x}: %{z:.3g}<extra></extra>"
+
+
+def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
+    """A recorded probe: maps as small multiples, vectors as bars, square matrices by row, others as an image.
+
+    Parameters
+    ----------
+    token
+        Which patch to look from, where the probe relates patches to patches ("n n").
+
+    Raises
+    ------
+    ProbeError
+        If the probe was not recorded in this step or for this image.
+    """
+    value = recorded(trace, t, name)
+    axes = PROBES[name].axes if name in PROBES else ""
+    grid = trace.steps[t].cams.shape[1:]
+    if axes == "n n" and value.shape[0] == grid[0] * grid[1]:
+        return attention_chart(value[token].reshape(grid), token)
+    if axes.endswith("i j") and value.ndim == 3:
+        return maps_chart(value, row_names(trace, t, name, len(value)))
+    if value.ndim == 1:
+        return bars_chart(value, row_names(trace, t, name, len(value)))
+    if value.ndim == 4 and value.shape[-1] == 3:
+        return picture_figure(mosaic(value[:MOST_MAPS], trace.steps[t].active[:MOST_MAPS], SIDE))
+    return table_chart(value)
+
+
+def recorded(trace: Trace, t: int, name: str) -> Shaped[np.ndarray, "..."]:
+    """The value of a probe in step `t`, or for the image.
+
+    Raises
+    ------
+    ProbeError
+        If it was not recorded.
+    """
+    for values in (trace.steps[t].probes, trace.probes):
+        if name in values:
+            return values[name]
+    known = sorted({*trace.probes, *trace.steps[t].probes})
+    raise ProbeError(
+        f"expected a probe that was recorded in step {t + 1} ({', '.join(known) or 'none was'}), got "
+        f"{name!r}; run with record=[{name!r}]"
+    )
+
+
+def row_names(trace: Trace, t: int, name: str, rows: int) -> list[str]:
+    """What each row of a probe is about: a query where the numbers fit, otherwise its place."""
+    first = PROBES[name].axes.split()[0] if name in PROBES else ""
+    known = {
+        "q": trace.steps[t].active,
+        "Q": range(len(trace.queries)),
+        "k": trace.survivors,
+    }.get(first, ())
+    if len(known) == rows:
+        return [label(trace.queries[index], 18) for index in known]
+    if first == "B" and len(trace.background) == rows:
+        return [label(word, 18) for word in trace.background]
+    return [str(number) for number in range(rows)]
+
+
+def maps_chart(maps: Float32[np.ndarray, "q i j"], names: Sequence[str]) -> go.Figure:
+    """Small multiples, each in its own range."""
+    shown = min(len(maps), MOST_MAPS)
+    across = min(4, shown)
+    rows = -(-shown // across)
+    figure = make_subplots(
+        rows, across, subplot_titles=list(names[:shown]), vertical_spacing=0.4 / (rows + 1)
+    )
+    for place in range(shown):
+        figure.add_heatmap(
+            z=maps[place], colorscale="Inferno", showscale=False, hovertemplate=PLACE,
+            row=place // across + 1, col=place % across + 1,
+        )  # fmt: skip
+    figure.update_layout(blank(60 + 170 * rows).layout)
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False, autorange="reversed")
+    figure.update_annotations(font={"color": NEUTRAL, "size": 11})
+    return figure
+
+
+def bars_chart(values: Shaped[np.ndarray, " n"], names: Sequence[str]) -> go.Figure:
+    """A bar for each number."""
+    figure = blank(300)
+    axis = [f"{number}. {name}" for number, name in enumerate(names, 1)]
+    figure.add_bar(
+        x=axis, y=values, marker={"color": colour_hex(4)}, hovertemplate="%{x}: %{y:.4g}<extra></extra>"
+    )
+    figure.update_xaxes(tickangle=-40)
+    return figure
+
+
+def attention_chart(row: Float32[np.ndarray, "i j"], token: int) -> go.Figure:
+    """Where a patch looks: the weight of every other patch, and a mark on the patch itself."""
+    figure = blank(360)
+    figure.add_heatmap(z=row, colorscale="Inferno", colorbar={"thickness": 12},
+                       hovertemplate=PLACE)  # fmt: skip
+    across = row.shape[1]
+    figure.add_scatter(
+        x=[token % across], y=[token // across], mode="markers", showlegend=False, hoverinfo="skip",
+        marker={"symbol": "circle-open", "size": 14, "color": colour_hex(1), "line": {"width": 3}},
+    )  # fmt: skip
+    figure.update_xaxes(visible=False, constrain="domain")
+    figure.update_yaxes(visible=False, constrain="domain", scaleanchor="x", autorange="reversed")
+    return figure
+
+
+def table_chart(value: Shaped[np.ndarray, "..."], most: int = 400) -> go.Figure:
+    """Anything else as one image of numbers; rows and columns are thinned out to `most`."""
+    flat = (
+        np.asarray(value, dtype=np.float64).reshape(-1, value.shape[-1])
+        if value.ndim
+        else value.reshape(1, 1)
+    )
+    thin = flat[:: -(-len(flat) // most), :: -(-flat.shape[1] // most)]
+    figure = blank(320)
+    figure.add_heatmap(z=thin, colorscale="Viridis", colorbar={"thickness": 12})
+    figure.update_yaxes(autorange="reversed")
+    return figure

@@ -1,0 +1,53 @@
+"""Score of each query over the steps."""
+
+from typing import Any
+
+import plotly.graph_objects as go
+import traitlets
+
+from carlab.figures.screen import MOST_LINES, emphasise, scores_chart
+from carlab.widgets.base import NONE, TraceWidget
+
+
+class ScorePlot(TraceWidget):
+    """Lines of scores, the threshold, and where each query fell; click a line to select its query.
+
+    Traits: `step` (the dotted line), `query`, and `top`, how many queries are drawn by name.
+    """
+
+    top = traitlets.Int(MOST_LINES, min=1)
+
+    def build(self) -> None:
+        """The chart."""
+        self.figure = go.FigureWidget()
+        self.renew()
+        self.children = [self.figure]
+        self.observe(lambda _: self.renew(), names="top")
+
+    def refresh(self) -> None:
+        """Emphasise the query and move the line of the step."""
+        if self.query != NONE and self.query not in self.named():
+            self.renew()
+            return
+        with self.figure.batch_update():
+            emphasise(self.figure, self.trace, self.query, self.step)
+
+    def renew(self) -> None:
+        """Draw another trace."""
+        chart = scores_chart(self.trace, self.query, self.step, self.top)
+        chart.layout.width = 640
+        with self.figure.batch_update():
+            self.figure.data = ()
+            self.figure.add_traces(chart.data)
+            self.figure.layout = chart.layout
+        for line in self.figure.data:
+            line.on_click(self._clicked)
+
+    def named(self) -> list[int]:
+        """Queries drawn by name."""
+        return [int(line.customdata[0]) for line in self.figure.data[:-2]]
+
+    def _clicked(self, line: Any, points: Any, _: Any) -> None:
+        if points.point_inds:
+            picked = int(line.customdata[points.point_inds[0]])
+            self.query = NONE if picked == self.query else picked
