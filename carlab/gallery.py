@@ -11,16 +11,18 @@ from jaxtyping import Bool, Float32, UInt8
 from carlab.ledger import timed
 from carlab.overlay import resize_maps
 from carlab.probes import editing, probe
-from carlab.stages.protocols import MaskClassifier, VisualPrompter
-from carlab.turns import Encode
+from carlab.stages.protocols import MaskClassifier, Refiner, VisualPrompter
+from carlab.turns import Encode, Refine
 
 LIMIT = 1024
 """How many pictures and embeddings are kept; the oldest go first."""
+MOST_REFINED = 4
+"""How many sets of final masks are kept: at 12 megapixels one can take a gigabyte."""
 
 
 @dataclass
 class Gallery:
-    """What a classifier has seen of one photo.
+    """What a classifier has seen of one photo, and how its masks were refined.
 
     A picture is known by its prompter and its region, so a mask that did not
     change between two steps, or between two runs, needs no new encoding.
@@ -30,6 +32,7 @@ class Gallery:
     classifier: MaskClassifier
     pictures: dict[Any, UInt8[np.ndarray, "s1 s2 3"]] = field(default_factory=dict)
     embeddings: dict[Any, Float32[np.ndarray, " d"]] = field(default_factory=dict)
+    refined: dict[Any, Bool[np.ndarray, "k h w"]] = field(default_factory=dict)
 
     def show(
         self, masks: Float32[np.ndarray, "q i j"], threshold: float, prompter: VisualPrompter
@@ -48,6 +51,16 @@ class Gallery:
             _remember(self.embeddings, known)
         return pictures, probe("classify.embeddings", np.stack(embeddings))
 
+    def refine(
+        self, refiner: Refiner, masks: Float32[np.ndarray, "k i j"]
+    ) -> Generator[Refine, Any, Bool[np.ndarray, "k h w"]]:
+        """Ask for the final masks, unless the same soft masks were refined so before."""
+        key = refiner, masks.shape, blake2b(masks.tobytes(), digest_size=16).digest()
+        if key not in self.refined:
+            final = yield Refine(refiner, self.image, masks)
+            _remember(self.refined, {key: final}, MOST_REFINED)
+        return self.refined[key]
+
     def _draw(
         self, mask: Float32[np.ndarray, "i j"], threshold: float, prompter: VisualPrompter
     ) -> tuple[Any, UInt8[np.ndarray, "s1 s2 3"]]:
@@ -65,7 +78,7 @@ def _digest(region: Bool[np.ndarray, "h w"]) -> bytes:
     return blake2b(np.packbits(region).data, digest_size=16).digest()
 
 
-def _remember(store: dict[Any, Any], new: dict[Any, Any]) -> None:
+def _remember(store: dict[Any, Any], new: dict[Any, Any], most: int = LIMIT) -> None:
     store |= new
-    for key in list(store)[: max(0, len(store) - LIMIT)]:
+    for key in list(store)[: max(0, len(store) - most)]:
         del store[key]

@@ -66,6 +66,11 @@ class _Slot:
     def done(self) -> bool:
         return all(run.trace is not None for run in self.runs)
 
+    def close(self) -> None:
+        """End runs that nobody waits for, each where its hooks were opened."""
+        for run in self.runs:
+            run.context.run(run.turns.close)
+
 
 def run_many(
     model: ClipAsRnn, jobs: Iterable[Job], *, together: int = 4, workers: int = 1
@@ -92,21 +97,26 @@ def run_many(
         raise SettingError(
             f"expected together >= 1 and workers >= 0, got {together} and {workers}; 4 and 1 are the defaults"
         )
+    slots: deque[_Slot] = deque()
     with ThreadPoolExecutor(1) as decoder:
         decoded = _ahead(decoder, jobs, together)
-        slots: deque[_Slot] = deque()
         more = True
-        while more or slots:
-            while more and sum(not slot.done for slot in slots) < together and len(slots) < 2 * together:
-                job = next(decoded, None)
-                if job is None:
-                    more = False
-                else:
-                    slots.append(_start(model, *job))
-            _advance([run for slot in slots for run in slot.runs if run.trace is None], model.batch, workers)
-            while slots and slots[0].done:
-                slot = slots.popleft()
-                yield slot.error or [run.trace for run in slot.runs if run.trace is not None]
+        try:
+            while more or slots:
+                while more and sum(not slot.done for slot in slots) < together and len(slots) < 2 * together:
+                    job = next(decoded, None)
+                    if job is None:
+                        more = False
+                    else:
+                        slots.append(_start(model, *job))
+                going = [run for slot in slots for run in slot.runs if run.trace is None]
+                _advance(going, model.batch, workers)
+                while slots and slots[0].done:
+                    slot = slots.popleft()
+                    yield slot.error or [run.trace for run in slot.runs if run.trace is not None]
+        finally:
+            for slot in slots:
+                slot.close()
 
 
 def _ahead(
@@ -137,6 +147,7 @@ def _start(model: ClipAsRnn, job: Job, photo: "Future[UInt8[np.ndarray, 'h w 3']
             run.go_on(None)
             slot.runs.append(run)
     except CarlabError as error:
+        slot.close()
         slot.runs, slot.error = [], error
     return slot
 
@@ -145,8 +156,11 @@ def _advance(runs: list[_Run], batch: int, workers: int) -> None:
     """Answer what can be answered now: all pictures in common batches, and refinements that are ready."""
     asking = [run for run in runs if isinstance(run.request, Encode)]
     refining = [run for run in runs if isinstance(run.request, Refine)]
-    for classifier in dict.fromkeys(run.request.classifier for run in asking):
-        _encode([run for run in asking if run.request.classifier == classifier], classifier, batch)
+    groups: dict[Any, list[_Run]] = {}
+    for run in asking:
+        groups.setdefault(run.request.classifier, []).append(run)
+    for classifier, group in groups.items():
+        _encode(group, classifier, batch)
     for run in refining:
         _refine(run, workers, wait=not asking and run is refining[0])
 

@@ -23,7 +23,7 @@ from carlab.provenance import provenance, settings
 from carlab.queries import check_background, check_queries
 from carlab.stages.protocols import MaskClassifier, MaskProposer, QueryFilter, Refiner, VisualPrompter
 from carlab.trace import Step, Trace
-from carlab.turns import Encode, Refine, Turns, carry_out
+from carlab.turns import Encode, Turns, carry_out
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,21 @@ class Prepared:
         """
         return carry_out(self.turns(**changes), self.model.batch)
 
+    def ask(self, queries: Sequence[str]) -> "Prepared":
+        """The same photo with other queries: no trunk pass, and what was encoded for it stays known.
+
+        Raises
+        ------
+        QueryError
+            If they cannot be used.
+        """
+        words = check_queries(queries)
+        with open_ledger() as ledger, _recording() as recorded:
+            texts = self.model.classifier.encode_text(words)
+        background = check_background(self.background, words)
+        kept = {**self.recorded, **recorded}
+        return replace(self, queries=words, background=background, texts=texts, ledger=ledger, recorded=kept)
+
     def turns(self, **changes: Any) -> Turns:
         """`run` as a generator that asks for what can be done together with others, or elsewhere."""
         with open_ledger() as ledger:
@@ -157,7 +172,7 @@ class Prepared:
             steps, stop = yield from prepared._recur()
             with _recording() as end:
                 survivors = probes.probe("refine.masks", steps[-1].masks[steps[-1].kept])
-                refined = yield Refine(prepared.model.refiner, self.image, survivors)
+                refined = yield from prepared.gallery.refine(prepared.model.refiner, survivors)
         return Trace(
             image=self.image,
             queries=self.queries,
@@ -181,7 +196,8 @@ class Prepared:
         if model.classifier == self.model.classifier:
             return prepared
         texts = model.classifier.encode_text(self.queries)
-        return replace(prepared, texts=texts, gallery=Gallery(self.image, model.classifier))
+        gallery = Gallery(self.image, model.classifier, refined=self.gallery.refined)
+        return replace(prepared, texts=texts, gallery=gallery)
 
     def _recur(self) -> Generator[Encode, Any, tuple[tuple[Step, ...], str]]:
         active = np.arange(len(self.queries))

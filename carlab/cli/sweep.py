@@ -1,5 +1,6 @@
 """`carlab sweep`: a grid of settings over a data set, sharing every pass they have in common."""
 
+from itertools import product
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +46,8 @@ def sweep(
 
     points = variants(grid, Changes())
     done = []
-    pairs = [(f, g) for f in proposer or [None] for g in classifier or [None]]
+    preset_own: list[str | None] = [None]
+    pairs = list(product(proposer or preset_own, classifier or preset_own))
     for f, g in pairs:
         loaded = Loaded.of(dataset, root, split, preset, f, g, device, dtype)
         prefix = [] if len(pairs) == 1 else [f"proposer={f}", f"classifier={g}"]

@@ -66,11 +66,12 @@ def recorded(trace: Trace, t: int, name: str) -> Shaped[np.ndarray, "..."]:
 def row_names(trace: Trace, t: int, name: str, rows: int) -> list[str]:
     """What each row of a probe is about: a query where the numbers fit, otherwise its place."""
     first = PROBES[name].axes.split()[0] if name in PROBES else ""
-    known = {
-        "q": trace.steps[t].active,
+    rows_of: dict[str, Sequence[int]] = {
+        "q": trace.steps[t].active.tolist(),
         "Q": range(len(trace.queries)),
-        "k": trace.survivors,
-    }.get(first, ())
+        "k": trace.survivors.tolist(),
+    }
+    known = rows_of.get(first, ())
     if len(known) == rows:
         return [label(trace.queries[index], 18) for index in known]
     if first == "B" and len(trace.background) == rows:

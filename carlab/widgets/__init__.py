@@ -1,4 +1,4 @@
-"""Interactive views of a Trace, for Jupyter: state in traits, data from the Trace, no torch but in the Lab."""
+"""Interactive views of a Trace, for Jupyter; only the Lab, when it runs a model, needs torch."""
 
 from carlab.widgets.base import TraceWidget, linked
 from carlab.widgets.compare import Compare

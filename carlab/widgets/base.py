@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
+from itertools import pairwise
 from typing import Any
 
 import ipywidgets as widgets
@@ -128,7 +129,8 @@ def _line(trace: Trace, t: int, index: int, scores: Any, fell: int | None) -> st
     return (
         f"<div style='opacity:{0.5 if gone else 1};line-height:1.5'>"
         f"<span style='display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.5em;"
-        f"background:{'transparent' if gone else colour_hex(index)};border:1px solid {colour_hex(index)}'></span>"
+        f"border:1px solid {colour_hex(index)};background:{'transparent' if gone else colour_hex(index)}'>"
+        "</span>"
         f"<b dir='auto'>{escape(shorten(trace.queries[index], 30))}</b> "
         f"<span style='font-variant-numeric:tabular-nums'>{reached:.3f}</span> "
         f"<span style='opacity:.75'>{escape(note)}</span></div>"
@@ -165,7 +167,7 @@ def linked(*views: TraceWidget) -> widgets.VBox:
 
     Views of different traces share what both have.
     """
-    for first, second in zip(views, views[1:], strict=False):
+    for first, second in pairwise(views):
         for name in ("step", "query"):
             traitlets.link((first, name), (second, name))
     return widgets.VBox([rows(*views, align_items="flex-start")])

@@ -1,5 +1,6 @@
 """Many photos at once: the same traces as one by one, in order, with shared batches and bounded memory."""
 
+import gc
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -58,6 +59,23 @@ def test_runs_of_one_photo_share_its_pictures(tiny: ClipAsRnn) -> None:
     assert [trace.threshold for trace in traces] == [0.0, 0.3, 1.0]
     for trace, change in zip(traces, changes, strict=True):
         np.testing.assert_array_equal(trace.labels, replace(model, **change)(photos(1)[0], WORDS).labels)
+
+
+def test_runs_of_one_photo_may_score_differently(tiny: ClipAsRnn) -> None:
+    other = replace(tiny.classifier, templates=("a photo of {}",))
+    changes = ({}, {"classifier": other}, {"filter": Threshold(1.0), "max_steps": 1})
+    (traces,) = run_many(tiny, [Job(photos(1)[0], WORDS, None, changes)], workers=0)
+    for trace, change in zip(traces, changes, strict=True):
+        alone = replace(tiny, **change)(photos(1)[0], WORDS)
+        np.testing.assert_allclose(trace.scores, alone.scores, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_who_stops_listening_leaves_nothing_behind(tiny: ClipAsRnn) -> None:
+    results = run_many(tiny, jobs(5), together=3)
+    next(results)
+    results.close()
+    gc.collect()
 
 
 def test_a_bad_job_is_an_error_in_its_place(tiny: ClipAsRnn) -> None:
