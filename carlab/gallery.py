@@ -16,8 +16,8 @@ from carlab.turns import Encode, Refine
 
 LIMIT = 1024
 """How many pictures and embeddings are kept; the oldest go first."""
-MOST_REFINED = 4
-"""How many sets of final masks are kept: at 12 megapixels one can take a gigabyte."""
+MOST_REFINED, MOST_BYTES = 4, 2**26
+"""How many sets of final masks are kept, and how large one may be: at 12 megapixels it can take a gigabyte."""
 
 
 @dataclass
@@ -56,10 +56,12 @@ class Gallery:
     ) -> Generator[Refine, Any, Bool[np.ndarray, "k h w"]]:
         """Ask for the final masks, unless the same soft masks were refined so before."""
         key = refiner, masks.shape, blake2b(masks.tobytes(), digest_size=16).digest()
-        if key not in self.refined:
-            final = yield Refine(refiner, self.image, masks)
+        if key in self.refined:
+            return self.refined[key]
+        final = yield Refine(refiner, self.image, masks)
+        if final.nbytes <= MOST_BYTES:
             _remember(self.refined, {key: final}, MOST_REFINED)
-        return self.refined[key]
+        return final
 
     def _draw(
         self, mask: Float32[np.ndarray, "i j"], threshold: float, prompter: VisualPrompter

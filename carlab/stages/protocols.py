@@ -83,5 +83,5 @@ class Refiner(Protocol):
     def __call__(
         self, image: UInt8[np.ndarray, "h w 3"], masks: Float32[np.ndarray, "k i j"]
     ) -> Bool[np.ndarray, "k h w"]:
-        """One final mask per soft mask."""
+        """One final mask per soft mask; hashable, so that masks can be remembered by it."""
         ...
