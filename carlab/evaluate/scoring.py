@@ -79,7 +79,7 @@ def expressed(sample: Sample, trace: Trace) -> Bool[np.ndarray, "e h w"]:
     return masks
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """A pass that was run: its classes, by place of the query, and its trace."""
 
     classes: tuple[int, ...]
@@ -91,7 +91,7 @@ def _semantic(
     dataset: Dataset, sample: Sample, traces: Sequence[Trace | None], truth: Int[np.ndarray, "h w"]
 ) -> dict[str, Any]:
     passes = [
-        _Asked(classes_asked(dataset, sample, number), dataset.passes[number].stuff, trace)
+        Asked(classes_asked(dataset, sample, number), dataset.passes[number].stuff, trace)
         for number, trace in enumerate(traces)
         if trace is not None
     ]
@@ -110,7 +110,7 @@ def _semantic(
     }
 
 
-def painted(size: tuple[int, ...], passes: Sequence[_Asked]) -> Int[np.ndarray, "h w"]:
+def painted(size: tuple[int, ...], passes: Sequence[Asked]) -> Int[np.ndarray, "h w"]:
     """Label map over all passes: 0 background, i + 1 = classes[i]; things paint over stuff."""
     labels = np.zeros(size, dtype=np.int64)
     for part in sorted(passes, key=lambda part: not part.stuff):
@@ -119,7 +119,7 @@ def painted(size: tuple[int, ...], passes: Sequence[_Asked]) -> Int[np.ndarray, 
     return labels
 
 
-def _kept(passes: Sequence[_Asked]) -> list[list[int]]:
+def _kept(passes: Sequence[Asked]) -> list[list[int]]:
     """Classes kept after each step, over all passes; a pass that had stopped keeps what it has."""
     return [
         sorted(

@@ -1,0 +1,264 @@
+"""Images of which traces were kept: photo, truth, predictions, and who fell when."""
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from io import BytesIO
+from math import isnan
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from PIL import Image
+
+from carlab.datasets.layout import read_index
+from carlab.display import ending, most_telling, rest, thumbnail, verdict
+from carlab.evaluate.page.sections import Line, Run
+from carlab.evaluate.scoring import Asked, painted
+from carlab.metrics import referring, semantic
+from carlab.overlay import colour_hex, paint
+from carlab.trace import Trace
+
+SIDE = 420
+"""Longest side of a picture, in pixels."""
+QUALITY = 80
+"""Of WebP."""
+MOST_TRACES = 20
+"""Traces shown; a page of so many stays below 5 MB."""
+MOST_WORDS, MOST_LINES = 10, 40
+"""Words listed of a trace, and words drawn as curves."""
+IGNORED = 65535
+"""In a kept truth: a pixel that counts neither for nor against."""
+WHITE = np.array([255, 255, 255], dtype=np.uint8)
+
+Key = tuple[str, str, str]
+"""Data set, split and id of an image."""
+Place = tuple[Run, int]
+"""A run, and the row of an image in its summary."""
+
+
+class Word(NamedTuple):
+    """A query of a trace: its score at each step, and what became of it."""
+
+    name: str
+    colour: str
+    scores: Sequence[float]
+    kept: bool
+    true: bool
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """A trace as a curve for each word, and a table of the most telling ones."""
+
+    lines: Sequence[Line]
+    words: Sequence[Word]
+    rest: str
+    threshold: float
+    ending: str
+    steps: int
+
+
+@dataclass(frozen=True)
+class View:
+    """What a run made of an image."""
+
+    run: Run
+    score: float
+    picture: str
+    """The photo with the prediction painted, as a data URI."""
+    recurrences: Sequence[Recurrence]
+
+
+class Entry(NamedTuple):
+    """A class or an expression of the legend, with its IoU in each view; NaN where not met."""
+
+    name: str
+    colour: str
+    true: bool
+    ious: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Card:
+    """An image."""
+
+    id: str
+    photo: str
+    truth: str | None
+    ignored: bool
+    """Whether the truth leaves pixels uncounted: they are white."""
+    legend: Sequence[Entry]
+    views: Sequence[View]
+
+
+class Cards(NamedTuple):
+    """Images shown, the worst first, out of how many with a kept trace, and of how many scored."""
+
+    shown: Sequence[Card]
+    kept: int
+    scored: int
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image in a run that kept its trace."""
+
+    run: Run
+    row: int
+    """Of the image in the run's summary."""
+
+    @cached_property
+    def record(self) -> Mapping[str, Any]:
+        """What the image gave."""
+        return self.run.summary.records[self.row]
+
+    @cached_property
+    def asked(self) -> list[Asked]:
+        """Its traces, with the classes that each was asked for."""
+        data = self.run.summary.manifest["dataset"]
+        parts = [(self._classes(part["classes"]), part["background"] is not None) for part in data["passes"]]
+        if data["kind"] == "semantic":  # a pass that asked nothing left no trace
+            parts = [part for part in parts if part[0]]
+        files = [self.run.folder.trace(self.record["id"], number) for number in range(len(parts))]
+        return [Asked(*part, Trace.load(file)) for part, file in zip(parts, files, strict=True)]
+
+    def _classes(self, classes: Sequence[int]) -> tuple[int, ...]:
+        given = self.run.summary.protocol.labels_given
+        return tuple(index for index in classes if not given or index in self.record["true"])
+
+    @property
+    def semantic(self) -> bool:
+        """Whether classes were asked for, and not expressions."""
+        return self.run.summary.protocol.kind == "semantic"
+
+    @cached_property
+    def ious(self) -> tuple[Sequence[float], Sequence[bool]]:
+        """IoU, and whether it is there, of each class but the background, or of each expression."""
+        if self.semantic:
+            counts = semantic.Tally(*self.run.summary.rows[self.row].reshape(4, -1))
+            return semantic.iou(counts)[1:].tolist(), (counts.true[1:] > 0).tolist()
+        pairs = np.array(self.record.get("expressions", ()), dtype=np.int64).reshape(-1, 2)
+        values = self.record.get("j", referring.iou(*pairs.T).tolist())
+        empty = self.record.get("empty", [[False, False]] * len(values))
+        return values, [not nothing for nothing, _ in empty]
+
+
+def cards(runs: Sequence[Run]) -> Cards:
+    """The images with the lowest and the highest score out of those whose traces were kept."""
+    places: dict[Key, list[Place]] = {}
+    for run in runs:
+        for row, record in enumerate(run.summary.records):
+            places.setdefault((*run.data, record["id"]), []).append((run, row))
+    kept = [[place for place in image if _has_trace(place)] for image in places.values()]
+    ranked = sorted((image for image in kept if image), key=_score)
+    most = max(2, MOST_TRACES // len(runs))
+    chosen = ranked if len(ranked) <= most else [*ranked[: (most + 1) // 2], *ranked[-(most // 2) :]]
+    return Cards([_card([Seen(*place) for place in image]) for image in chosen], len(ranked), len(places))
+
+
+def _has_trace(place: Place) -> bool:
+    run, row = place
+    return run.folder.trace(run.summary.records[row]["id"]).exists()
+
+
+def _score(image: Sequence[Place]) -> float:
+    """Mean over the runs."""
+    return float(np.mean([run.summary.records[row]["score"] for run, row in image]))
+
+
+def _card(seen: Sequence[Seen]) -> Card:
+    first = seen[0]
+    photo = thumbnail(first.asked[0].trace.image, SIDE)
+    truth = _truth(first)
+    return Card(
+        id=first.record["id"],
+        photo=data_uri(photo),
+        truth=None if truth is None else data_uri(_painted(photo, truth)),
+        ignored=truth is not None and bool((truth == IGNORED).any()),
+        legend=_legend(seen),
+        views=[_view(view, photo) for view in seen],
+    )
+
+
+def _truth(seen: Seen) -> Int[np.ndarray, "h w"] | None:
+    file = seen.run.folder.truth(seen.record["id"])
+    return read_index(file, "the true labels of an image") if file.exists() else None
+
+
+def _view(seen: Seen, photo: UInt8[np.ndarray, "h w 3"]) -> View:
+    labels = (
+        painted(seen.asked[0].trace.image.shape[:2], seen.asked)
+        if seen.semantic
+        else seen.asked[0].trace.labels
+    )
+    return View(
+        seen.run,
+        seen.record["score"],
+        data_uri(_painted(photo, labels)),
+        [_recurrence(part, seen) for part in seen.asked],
+    )
+
+
+def _painted(
+    photo: UInt8[np.ndarray, "h2 w2 3"], labels: Int[np.ndarray, "h w"]
+) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """The photo with labels of the image's own size painted; what is not counted is white."""
+    small = Image.fromarray(labels.astype(np.int32)).resize(photo.shape[1::-1], Image.Resampling.NEAREST)
+    shrunk = np.asarray(small)
+    ignored = shrunk == IGNORED
+    return np.where(ignored[..., None], WHITE, paint(photo, np.where(ignored, 0, shrunk)))
+
+
+def _legend(seen: Sequence[Seen]) -> list[Entry]:
+    """Classes that are there or were found, or all expressions."""
+    first = seen[0]
+    names = first.run.summary.manifest["dataset"]["classes"] if first.semantic else _expressions(first)
+    values, true = zip(*(view.ious for view in seen), strict=True)
+    table = zip(names, true[0], zip(*values, strict=True), strict=True)
+    return [
+        Entry(name, colour_hex(index), there, ious)
+        for index, (name, there, ious) in enumerate(table)
+        if not all(map(isnan, ious))
+    ]
+
+
+def _expressions(seen: Seen) -> Sequence[str]:
+    """The queries; a number instead where one was asked for several times, and so stands there once."""
+    queries, values = seen.asked[0].trace.queries, seen.ious[0]
+    return queries if len(queries) == len(values) else [f"expression {k + 1}" for k in range(len(values))]
+
+
+def _recurrence(part: Asked, seen: Seen) -> Recurrence:
+    trace, true = part.trace, set(seen.record.get("true", ()))
+    classes = part.classes if seen.semantic else range(len(trace.queries))
+    there = [query for query, index in enumerate(classes) if index in true]
+    survivors, scores = trace.survivors.tolist(), trace.scores.T.tolist()
+    shown = sorted([*dict.fromkeys((*there, *survivors, *most_telling(trace)))][:MOST_WORDS])
+    drawn = sorted({*shown, *most_telling(trace, MOST_LINES)})
+    return Recurrence(
+        lines=[
+            Line(trace.queries[query], colour_hex(classes[query]), scores[query], ends=query not in survivors)
+            for query in drawn
+        ],
+        words=[
+            Word(
+                trace.queries[query], colour_hex(classes[query]), scores[query],
+                query in survivors, query in there, verdict(trace, query),
+            )
+            for query in shown
+        ],
+        rest=rest(trace, shown) if len(shown) < len(trace.queries) else "",
+        threshold=trace.threshold,
+        ending=ending(trace),
+        steps=len(trace.steps),
+    )  # fmt: skip
+
+
+def data_uri(picture: UInt8[np.ndarray, "h w 3"]) -> str:
+    """The picture as WebP in a data URI."""
+    stream = BytesIO()
+    Image.fromarray(picture).save(stream, format="WEBP", quality=QUALITY)
+    return f"data:image/webp;base64,{b64encode(stream.getvalue()).decode()}"
