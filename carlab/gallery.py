@@ -17,7 +17,7 @@ from carlab.turns import Encode, Refine
 LIMIT = 1024
 """How many pictures and embeddings are kept; the oldest go first."""
 MOST_REFINED, MOST_BYTES = 4, 2**26
-"""How many sets of final masks are kept, and how large one may be: at 12 megapixels it can take a gigabyte."""
+"""How many sets of final masks are kept, and how large one may be: at 12 megapixels, a gigabyte."""
 
 
 @dataclass

@@ -14,6 +14,7 @@ from carlab.cli.report import datasets, report
 from carlab.cli.segment import segment
 from carlab.cli.show import probes, show
 from carlab.cli.sweep import sweep
+from carlab.cli.view import view
 from carlab.display import printable
 from carlab.errors import CarlabError
 
@@ -25,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (segment, show, lab, probes, models, doctor, fidelity, bench, datasets, sweep, report):
+for command in (segment, show, view, lab, probes, models, doctor, fidelity, bench, datasets, sweep, report):
     app.command()(command)
 app.command("eval")(evaluate)
 
