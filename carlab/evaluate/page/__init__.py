@@ -16,7 +16,6 @@ from carlab.display import printable, shorten
 from carlab.evaluate.folder import RunFolder
 from carlab.evaluate.page import sections
 from carlab.evaluate.page.cards import cards
-from carlab.evaluate.page.sections import Run
 from carlab.evaluate.summary import Summary
 
 

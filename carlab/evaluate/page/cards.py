@@ -13,7 +13,7 @@ from jaxtyping import Int, UInt8
 from PIL import Image
 
 from carlab.datasets.layout import read_index
-from carlab.display import ending, most_telling, rest, thumbnail, verdict
+from carlab.display import ending, most_telling, rest, thumbnail
 from carlab.evaluate.page.sections import Line, Run
 from carlab.evaluate.scoring import Asked, painted
 from carlab.metrics import referring, semantic
@@ -26,27 +26,25 @@ QUALITY = 80
 """Of WebP."""
 MOST_TRACES = 20
 """Traces shown; a page of so many stays below 5 MB."""
-MOST_WORDS, MOST_LINES = 10, 40
-"""Words listed of a trace, and words drawn as curves."""
+MOST_WORDS, MOST_LINES = 6, 40
+"""Words listed of a trace, beside those that are there, and words drawn as curves."""
 IGNORED = 65535
 """In a kept truth: a pixel that counts neither for nor against."""
 WHITE = np.array([255, 255, 255], dtype=np.uint8)
 
-Key = tuple[str, str, str]
-"""Data set, split and id of an image."""
+Key = tuple[tuple[str, str], str]
+"""An image: data set and split, and its id."""
 Place = tuple[Run, int]
 """A run, and the row of an image in its summary."""
 
 
 class Word(NamedTuple):
-    """A query of a trace: its score at each step, and what became of it."""
+    """A query of a trace: its curve, whether it is there, and how far below the threshold it fell."""
 
-    name: str
-    colour: str
-    scores: Sequence[float]
-    kept: bool
+    line: Line
     true: bool
-    verdict: str
+    margin: float
+    """NaN if it was kept, or if there is no threshold."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ class Entry(NamedTuple):
 class Card:
     """An image."""
 
-    id: str
+    key: Key
     photo: str
     truth: str | None
     ignored: bool
@@ -100,6 +98,11 @@ class Cards(NamedTuple):
     shown: Sequence[Card]
     kept: int
     scored: int
+
+    @property
+    def places(self) -> Mapping[Key, int]:
+        """Where the card of an image stands, from 1."""
+        return {card.key: place for place, card in enumerate(self.shown, 1)}
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ def cards(runs: Sequence[Run]) -> Cards:
     places: dict[Key, list[Place]] = {}
     for run in runs:
         for row, record in enumerate(run.summary.records):
-            places.setdefault((*run.data, record["id"]), []).append((run, row))
+            places.setdefault((run.data, record["id"]), []).append((run, row))
     kept = [[place for place in image if _has_trace(place)] for image in places.values()]
     ranked = sorted((image for image in kept if image), key=_score)
     most = max(2, MOST_TRACES // len(runs))
@@ -174,7 +177,7 @@ def _card(seen: Sequence[Seen]) -> Card:
     photo = thumbnail(first.asked[0].trace.image, SIDE)
     truth = _truth(first)
     return Card(
-        id=first.record["id"],
+        key=(first.run.data, first.record["id"]),
         photo=data_uri(photo),
         truth=None if truth is None else data_uri(_painted(photo, truth)),
         ignored=truth is not None and bool((truth == IGNORED).any()),
@@ -235,26 +238,26 @@ def _recurrence(part: Asked, seen: Seen) -> Recurrence:
     trace, true = part.trace, set(seen.record.get("true", ()))
     classes = part.classes if seen.semantic else range(len(trace.queries))
     there = [query for query, index in enumerate(classes) if index in true]
-    survivors, scores = trace.survivors.tolist(), trace.scores.T.tolist()
-    shown = sorted([*dict.fromkeys((*there, *survivors, *most_telling(trace)))][:MOST_WORDS])
-    drawn = sorted({*shown, *most_telling(trace, MOST_LINES)})
+    scores, margins = trace.scores.T, {drop.query: drop.margin for drop in trace.drops}
+
+    def line(query: int) -> Line:
+        fell = query not in trace.survivors
+        return Line(trace.queries[query], colour_hex(classes[query]), scores[query].tolist(), ends=fell)
+
+    # By the last score, so that who lasted longest comes first.
+    shown = sorted(
+        {*there, *most_telling(trace, MOST_WORDS)},
+        key=lambda query: np.nan_to_num(scores[query, ::-1], nan=-1).tolist(),
+        reverse=True,
+    )
     return Recurrence(
-        lines=[
-            Line(trace.queries[query], colour_hex(classes[query]), scores[query], ends=query not in survivors)
-            for query in drawn
-        ],
-        words=[
-            Word(
-                trace.queries[query], colour_hex(classes[query]), scores[query],
-                query in survivors, query in there, verdict(trace, query),
-            )
-            for query in shown
-        ],
+        lines=[line(query) for query in sorted({*shown, *most_telling(trace, MOST_LINES)})],
+        words=[Word(line(query), query in there, margins.get(query, float("nan"))) for query in shown],
         rest=rest(trace, shown) if len(shown) < len(trace.queries) else "",
         threshold=trace.threshold,
         ending=ending(trace),
         steps=len(trace.steps),
-    )  # fmt: skip
+    )
 
 
 def data_uri(picture: UInt8[np.ndarray, "h w 3"]) -> str:

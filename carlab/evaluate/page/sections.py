@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isnan
+from math import ceil, isnan
 from typing import Any, NamedTuple
 
 from carlab.errors import RunError
@@ -70,7 +70,7 @@ class Line(NamedTuple):
 
     @property
     def dots(self) -> list[tuple[str, str]]:
-        """x and y of each known value, as SVG lengths."""
+        """Places of the known values, x and y, as SVG lengths."""
         steps = len(self.values)
         return [
             (f"{100 * (t + 0.5) / steps:.2f}%", f"{100 * (1 - value):.2f}%")
@@ -102,8 +102,9 @@ class Difference(NamedTuple):
 
     @property
     def extent(self) -> float:
-        """The largest number in it, so that a scale holds all."""
-        return max((abs(v) for interval in self.scores.values() for v in interval if not isnan(v)), default=0)
+        """Where a scale around zero ends that holds everything: a multiple of 0.05."""
+        most = max((abs(v) for interval in self.scores.values() for v in interval if not isnan(v)), default=0)
+        return max(1, ceil(20 * most)) / 20
 
 
 def differences(runs: Sequence[Run]) -> list[Difference]:
