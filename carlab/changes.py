@@ -1,13 +1,15 @@
 """What a user may change on any preset, by name; None leaves what the preset has."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from carlab.errors import SettingError
 from carlab.queries import BACKGROUNDS, background_words
-from carlab.recurrence import ClipAsRnn
 from carlab.stages.prompter import prompts
 from carlab.stages.refiner import DenseCrf, NoRefiner
+
+if TYPE_CHECKING:
+    from carlab.recurrence import ClipAsRnn
 
 REFINERS = ("crf", "none")
 
@@ -28,7 +30,7 @@ class Changes:
     max_steps: int | None = None
     batch: int | None = None
 
-    def apply(self, model: ClipAsRnn) -> ClipAsRnn:
+    def apply(self, model: "ClipAsRnn") -> "ClipAsRnn":
         """The model with these changes.
 
         Raises
@@ -54,7 +56,7 @@ class Changes:
             proposer, background_weight=self.background_weight, compete=False if self.refer else None
         )
 
-    def _refiner(self, model: ClipAsRnn) -> Any:
+    def _refiner(self, model: "ClipAsRnn") -> Any:
         if self.refiner not in (None, *REFINERS):
             raise SettingError(
                 f"expected a refiner out of {', '.join(REFINERS)}, got {self.refiner!r}; choose one of them"

@@ -41,7 +41,9 @@ def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
     if value.ndim == 1:
         return bars_chart(value, row_names(trace, t, name, len(value)))
     if value.ndim == 4 and value.shape[-1] == 3:
-        return picture_figure(mosaic(value[:MOST_MAPS], trace.steps[t].active[:MOST_MAPS], SIDE))
+        active = trace.steps[t].active
+        queries = active if len(active) == len(value) else np.arange(len(value))  # an edit may drop some
+        return picture_figure(mosaic(value[:MOST_MAPS], queries[:MOST_MAPS], SIDE))
     return table_chart(value)
 
 

@@ -30,6 +30,7 @@ class TraceWidget(widgets.VBox):
     trace = traitlets.Instance(Trace)
 
     def __init__(self, trace: Trace, **options: Any) -> None:
+        self._replacing = False
         super().__init__(trace=trace, **options)
         self.build()
         self.observe(self._moved, names=["step", "query"])
@@ -56,11 +57,12 @@ class TraceWidget(widgets.VBox):
         return proposal["value"] if proposal["value"] < len(self.trace.queries) else NONE
 
     def _moved(self, _: Any) -> None:
-        self.refresh()
+        if not self._replacing:
+            self.refresh()
 
     def _replaced(self, _: Any) -> None:
-        with self.hold_trait_notifications():
-            self.step, self.query = min(self.step, len(self.trace.steps) - 1), self.query
+        with quietly(self, "_replacing"):
+            self.step, self.query = min(self.step, len(self.trace.steps) - 1), NONE
         self.renew()
 
 

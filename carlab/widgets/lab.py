@@ -96,7 +96,7 @@ class Lab(widgets.VBox):
         self.source.value = state.code(self.path, self.own_model is not None)
         self.runner.submit(lambda stopped: self._run(state, stopped))
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | int | None = None) -> bool:
         """Block until nothing is left to do; False after `timeout` seconds."""
         return self.runner.wait(timeout)
 

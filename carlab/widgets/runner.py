@@ -40,7 +40,7 @@ class Runner:
             self._next = None
             self._stop.set()
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | int | None = None) -> bool:
         """Block until there is nothing to do; False if that took longer than `timeout` seconds."""
         with self._lock:
             return self._lock.wait_for(lambda: self._next is None and not self._busy, timeout)

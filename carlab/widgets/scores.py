@@ -5,7 +5,7 @@ from typing import Any
 import plotly.graph_objects as go
 import traitlets
 
-from carlab.figures.screen import MOST_LINES, emphasise, scores_chart
+from carlab.figures.screen import MOST_LINES, chosen, emphasise, scores_chart
 from carlab.widgets.base import NONE, TraceWidget
 
 
@@ -26,7 +26,7 @@ class ScorePlot(TraceWidget):
 
     def refresh(self) -> None:
         """Emphasise the query and move the line of the step."""
-        if self.query != NONE and self.query not in self.named():
+        if chosen(self.trace, self.query, self.top) != self.named():
             self.renew()
             return
         with self.figure.batch_update():

@@ -1,0 +1,188 @@
+"""The live Lab without a browser: wishes, history, errors in place, code that makes the same trace."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from carlab.changes import Changes
+from carlab.errors import ImageError, ProbeError
+from carlab.recurrence import ClipAsRnn
+from carlab.stages.filter import Threshold
+from carlab.trace import Trace
+from carlab.widgets import Lab
+from carlab.widgets.lab import MOST_RUNS
+from carlab.widgets.runner import Runner
+from carlab.widgets.state import LabState
+from tests.conftest import WORDS
+
+SECONDS = 60
+
+
+@pytest.fixture
+def lab(tiny: ClipAsRnn, photo: np.ndarray) -> Lab:
+    lab = Lab(photo, WORDS[:3], model=replace(tiny, filter=Threshold(0.2)), record=["cam.*"])
+    assert lab.wait(SECONDS)
+    return lab
+
+
+def test_the_result_follows_the_sliders(lab: Lab) -> None:
+    assert lab.trace is not None
+    assert lab.trace.threshold == 0.2
+    lab.controls.theta.value = 0.9
+    assert lab.wait(SECONDS)
+    assert lab.trace.threshold == 0.9
+    assert [view.trace for view in lab.views] == [lab.trace] * 4
+    assert {"trunk", "vjp", "image encode"} & lab.trace.passes.keys() <= {"trunk", "vjp", "image encode"}
+    assert "cam.raw" in lab.trace.steps[0].probes
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("a pass of the model")
+
+
+def test_a_threshold_needs_no_model_pass(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = type(lab.own_model.classifier.backbone)
+    for name in ("trunk", "encode_images", "tail"):
+        monkeypatch.setattr(backbone, name, refuse)
+    lab.controls.keep_best.value = not lab.controls.keep_best.value
+    assert lab.wait(SECONDS)
+    assert "color:#d55e00" not in lab.message.value
+
+
+def test_other_words_need_no_trunk(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(lab.own_model.proposer.backbone), "trunk", refuse)
+    lab.controls.queries.value = "\n".join([WORDS[1], "something new"])
+    assert lab.wait(SECONDS)
+    assert lab.trace.queries == (WORDS[1], "something new")
+
+
+@pytest.mark.parametrize(
+    ("queries", "told"), [("", "expected one or more"), ("cat\ncat", "different"), ("x" * 9000, "token")]
+)
+def test_errors_are_shown_in_place(lab: Lab, queries: str, told: str) -> None:
+    before = lab.trace
+    lab.controls.queries.value = queries
+    assert lab.wait(SECONDS)
+    assert "color:#d55e00" in lab.message.value
+    assert lab.trace is before
+    lab.controls.queries.value = "cat\ndog"
+    assert lab.wait(SECONDS)
+    assert lab.trace.queries == ("cat", "dog")
+
+
+def test_the_history_goes_back_without_computing(lab: Lab) -> None:
+    first = lab.trace
+    lab.controls.theta.value = 0.5
+    lab.wait(SECONDS)
+    lab.controls.prompts.value = ("circle", "blur")
+    lab.wait(SECONDS)
+    assert len(lab.runs) == 3
+    lab.history.value = 0
+    assert lab.trace is first
+    assert lab.controls.theta.value == 0.2
+    assert lab.controls.prompts.value == ()
+    assert lab.views[0].trace is first
+    assert len(lab.runs) == 3
+
+
+def test_the_history_is_bounded(lab: Lab) -> None:
+    for number in range(MOST_RUNS + 5):
+        lab.show(LabState(WORDS, "x", Changes(theta=number / 100)), lab.trace)
+    assert len(lab.runs) == MOST_RUNS
+
+
+def test_a_pinned_run_is_compared_with_what_comes_next(lab: Lab) -> None:
+    lab.pin.click()
+    lab.controls.theta.value = 0.77
+    lab.wait(SECONDS)
+    assert "0.77" in lab.tabs.children[3].table.value
+
+
+def test_the_code_makes_the_same_trace(lab: Lab) -> None:
+    lab.controls.theta.value = 0.41
+    lab.controls.prompts.value = ("grey",)
+    lab.controls.background.value = "man-made"
+    lab.wait(SECONDS)
+    names = {"photo": lab.image, "model": lab.own_model}
+    exec(lab.source.value.replace("\ntrace\n", "\n"), names)  # noqa: S102 - our own code is what is tested
+    made: Trace = names["trace"]
+    assert made.queries == lab.trace.queries
+    assert made.settings == lab.trace.settings
+    np.testing.assert_array_equal(made.labels, lab.trace.labels)
+    np.testing.assert_allclose(made.scores, lab.trace.scores, atol=1e-5)
+
+
+def test_code_of_words_that_are_code(tiny: ClipAsRnn) -> None:
+    words = ('"]); raise SystemExit #', "it's", "{x}", "\\")
+    code = LabState(words, "offline", Changes(background='"""')).code("a'b.png")
+    compile(code, "lab", "exec")
+    assert repr(list(words)) in code
+
+
+def test_export_writes_trace_figures_and_code(lab: Lab, tmp_path: Path) -> None:
+    lab.folder.value = str(tmp_path / "out")
+    lab.export.click()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "overlay.png", "recurrence.png", "run.py", "scores.png", "trace.safetensors",
+    ]  # fmt: skip
+    assert Trace.load(tmp_path / "out" / "trace.safetensors") == lab.trace
+    lab.folder.value = str(tmp_path / "out" / "run.py")
+    lab.export.click()
+    assert "color:#d55e00" in lab.message.value
+
+
+def test_reset_goes_back_to_the_preset(lab: Lab) -> None:
+    lab.controls.theta.value = 0.9
+    lab.controls.reset.click()
+    lab.wait(SECONDS)
+    assert lab.trace.threshold == 0.2
+
+
+def test_what_is_wrong_from_the_start_is_an_error(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    with pytest.raises(ImageError):
+        Lab("nowhere.png", WORDS, model=tiny)
+    with pytest.raises(ProbeError):
+        Lab(photo, WORDS, model=tiny, record=["cma.*"])
+
+
+def test_cancel_stops_between_pictures(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    lab = Lab(photo, WORDS, model=replace(tiny, batch=1))
+    assert lab.wait(SECONDS)
+    done = lab.trace
+    reached, go_on = threading.Event(), threading.Event()
+    encode = type(tiny.classifier).encode_pictures
+
+    def slow(self: object, pictures: np.ndarray) -> np.ndarray:
+        reached.set()
+        assert go_on.wait(SECONDS)
+        return encode(self, pictures)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(tiny.classifier), "encode_pictures", slow)
+        lab.controls.prompts.value = ("black",)
+        assert reached.wait(SECONDS)
+        lab.cancel.click()
+        go_on.set()
+        assert lab.wait(SECONDS)
+    assert lab.trace is done
+    assert "stopped" in lab.message.value
+
+
+def test_of_many_wishes_only_the_last_is_done() -> None:
+    runner, begun, go_on, done = Runner(), threading.Event(), threading.Event(), []
+
+    def first(stopped: object) -> None:
+        begun.set()
+        assert go_on.wait(SECONDS)
+        done.append(("first", stopped()))
+
+    runner.submit(first)
+    assert begun.wait(SECONDS)
+    for number in range(5):
+        runner.submit(lambda _, number=number: done.append(number))
+    go_on.set()
+    assert runner.wait(SECONDS)
+    assert done == [("first", True), 4]
