@@ -32,7 +32,7 @@ class ProbeInspector(TraceWidget):
         self.figure = go.FigureWidget()
         self.photo = go.FigureWidget(picture_figure(layer_picture(self.trace, 0, "mask", []), 260))
         self.photo.layout.width = 320
-        self.dots = self.photo.add_scatter(mode="markers", showlegend=False, hoverinfo="skip").data[0]
+        self.dots = self.photo.add_scatter(mode="markers", showlegend=False, hoverinfo="none").data[0]
         self.dots.on_click(self._pointed)
         self.facts = html()
         self.children = [
