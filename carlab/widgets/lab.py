@@ -191,13 +191,13 @@ class Lab(widgets.VBox):
         for view in self.views:
             view.trace = trace
         if self.pinned is not None:
-            self._compare(trace)
+            self._show_difference(trace)
 
     def _code_tab(self) -> widgets.VBox:
         note = html("The Python that makes this trace:")
         return widgets.VBox([note, self.source, rows(self.folder, self.export)])
 
-    def _compare(self, trace: Trace) -> None:
+    def _show_difference(self, trace: Trace) -> None:
         if self.pinned is not None:
             children = list(self.tabs.children)
             children[3] = Compare(self.pinned, trace, ("pinned", "now"))
@@ -220,7 +220,7 @@ class Lab(widgets.VBox):
         self.source.value = state.code(self.path, self.own_model is not None)
         for view in self.views:
             view.trace = trace
-        self._compare(trace)
+        self._show_difference(trace)
         self._say(outcome(trace))
 
     def _cancel(self) -> None:
@@ -229,7 +229,7 @@ class Lab(widgets.VBox):
     def _pin(self) -> None:
         if self.trace is not None:
             self.pinned = self.trace
-            self._compare(self.trace)
+            self._show_difference(self.trace)
             self.tabs.selected_index = 3
 
     def _export(self) -> None:
