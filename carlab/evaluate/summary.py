@@ -159,7 +159,7 @@ def _semantic(
     metrics["mIoU over true classes"] = named(semantic.true_mean_iou, background=background)
     metrics["mIoU as released"] = named(semantic.released_mean_iou, background=background)
     metrics["pixel accuracy"] = named(semantic.pixel_accuracy)
-    return rows.reshape(len(records), -1), metrics
+    return rows.reshape(len(records), 4 * labels), metrics
 
 
 def _ratio(sums: Num[np.ndarray, " m"], above: int, below: int) -> float:
