@@ -3,10 +3,9 @@
 from functools import partial
 from pathlib import Path
 
-from carlab.datasets.layout import class_names, find_root, need, parse_names, read_lines
+from carlab.datasets.layout import class_names, find_root, need
 from carlab.datasets.protocol import Dataset, Sample
 from carlab.datasets.semantic import labelled, one_based, semantic, zero_based
-from carlab.errors import DatasetError
 
 SPLITS = ("validation", "training")
 UNLABELLED = 65535
@@ -28,17 +27,13 @@ def ade150(root: Path, split: str) -> Dataset:
 
 
 def ade847(root: Path, split: str) -> Dataset:
-    """Read `ADE20K_2021_17_01/{images_detectron2,annotations_detectron2}/{split}` and `names.txt`.
+    """Read `ADE20K_2021_17_01/{images_detectron2,annotations_detectron2}/{split}`.
 
-    The masks are the 16-bit TIFFs that the usual converter writes: the class from 0, 65535 unlabelled. The
-    847 names, one a line in that order, are read from `names.txt`: they do not ship with carlab.
+    The masks are the 16-bit TIFFs that the usual converter (MaskFormer's) writes: the class from 0, 65535
+    unlabelled and ignored.
     """
     home = find_root(root, ("ADE20K_2021_17_01",), "annotations_detectron2")
-    names = parse_names(read_lines(home / "names.txt", "the 847 class names, one a line"))
-    if len(names.classes) != 847:  # the data set is named for it
-        raise DatasetError(
-            f"expected 847 names in {home / 'names.txt'}, got {len(names.classes)}; see docs/datasets.md"
-        )
+    names = class_names("ade847")
     masks = need(home / "annotations_detectron2" / split, f"the masks of the {split} split")
     decode = partial(zero_based, ignored=UNLABELLED)
 

@@ -6,17 +6,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from carlab.datasets.layout import (
-    class_names,
-    damaged,
-    find_root,
-    need,
-    parse_names,
-    read_lines,
-)
+from carlab.datasets.layout import class_names, damaged, find_root, need, read_lines
 from carlab.datasets.protocol import Dataset, Sample
-from carlab.datasets.semantic import labelled, one_based, passes_of, semantic
-from carlab.errors import DatasetError
+from carlab.datasets.semantic import labelled, one_based, semantic
 
 SPLITS = ("val", "train")
 
@@ -44,19 +36,9 @@ def context(root: Path, split: str, *, background: bool) -> Dataset:
 
 
 def context459(root: Path, split: str) -> Dataset:
-    """Read the official `labels.txt` and `trainval/*.mat`, beside `JPEGImages` and the lists of `context`.
-
-    Names come from labels.txt; no official list says which of them are stuff, so there is one pass.
-    """
-    home = find_root(root, ("VOC2010", "VOCdevkit/VOC2010"), "labels.txt")
-    lines = read_lines(home / "labels.txt", "the 459 labels, such as '1: accordion'")
-    names = parse_names(
-        line.partition(":")[2].strip() for line in lines if ":" in line and "empty" not in line
-    )
-    if len(names.classes) != 459:  # the data set is named for it
-        raise DatasetError(
-            f"expected 459 labels in {home / 'labels.txt'}, got {len(names.classes)}; take the official file"
-        )
+    """Read the official `trainval/*.mat`, beside `JPEGImages` and the lists of `context`."""
+    home = find_root(root, ("VOC2010", "VOCdevkit/VOC2010"), "trainval")
+    names = class_names("context459")
     ids = read_lines(
         home / "ImageSets" / "SegmentationContext" / f"{split}.txt", f"the list of the {split} split"
     )
@@ -66,10 +48,7 @@ def context459(root: Path, split: str) -> Dataset:
         file = need(home / "trainval" / f"{identity}.mat", "a label map")
         return Sample(identity, image, lambda: read_mat(file, len(names.classes)))
 
-    return Dataset(
-        "context459", "semantic", split, tuple(ids), find, names.classes, names.queries,
-        passes_of(names), background=False,
-    )  # fmt: skip
+    return semantic("context459", split, ids, find, names, background=False)
 
 
 def read_mat(file: Path, classes: int) -> Int[np.ndarray, "h w"]:
@@ -78,6 +57,6 @@ def read_mat(file: Path, classes: int) -> Int[np.ndarray, "h w"]:
 
     try:
         labels = np.asarray(loadmat(file)["LabelMap"], dtype=np.int64)
-    except (OSError, KeyError, ValueError, TypeError, NotImplementedError) as error:
+    except Exception as error:  # a damaged MATLAB file raises almost anything
         raise damaged(file, "a LabelMap", error) from error
     return one_based(np.where(labels > classes, 0, labels), ignored=0, background=False)

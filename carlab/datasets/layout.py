@@ -14,30 +14,32 @@ from carlab.errors import DatasetError
 
 
 class Names(NamedTuple):
-    """Classes of a data set: official names, words to ask for, and which of them are stuff."""
+    """Classes of a data set: official names, words to ask for, which are stuff, and the release's words."""
 
     classes: tuple[str, ...]
     queries: tuple[str, ...]
     stuff: tuple[bool, ...]
+    released: tuple[str, ...]
 
 
 def class_names(name: str) -> Names:
-    """Read a list that ships with carlab: a class a line, its query and "stuff" after tabs."""
+    """Read a list that ships with carlab; its comments name the columns."""
     text = files("carlab.datasets").joinpath("names", f"{name}.tsv").read_text(encoding="utf-8")
     return parse_names(line for line in text.splitlines() if not line.startswith("#"))
 
 
 def parse_names(lines: Any) -> Names:
-    """Names of lines such as `tv monitor<TAB>tv monitor screen<TAB>stuff`; the name alone will do."""
-    rows = [[*line.split("\t"), "", ""][:3] for line in lines if line.strip()]
+    """Names of lines such as `windowpane<TAB>window<TAB>stuff<TAB>pane`; the name alone will do."""
+    rows = [[*map(str.strip, line.split("\t")), "", "", ""] for line in lines if line.strip()]
     return Names(
-        tuple(row[0].strip() for row in rows),
-        tuple((row[1] or row[0]).strip() for row in rows),
-        tuple(row[2].strip() == "stuff" for row in rows),
+        tuple(row[0] for row in rows),
+        tuple(row[1] or row[0] for row in rows),
+        tuple(row[2] == "stuff" for row in rows),
+        tuple(row[3] or row[1] or row[0] for row in rows),
     )
 
 
-def find_root(root: Path, candidates: Sequence[str], mark: str) -> Path:
+def find_root(root: Path, candidates: Sequence[str | Path], mark: str) -> Path:
     """The folder, among `root` and those under it, that holds `mark`.
 
     Raises
@@ -60,13 +62,16 @@ def need(path: Path, what: str) -> Path:
 
 
 def read_lines(path: Path, what: str) -> list[str]:
-    """Lines of a text file that are not blank."""
+    """Lines of a text file that are not blank; UTF-8, or Latin-1 as some official lists are."""
     try:
-        return [
-            line.strip() for line in need(path, what).read_text(encoding="utf-8").splitlines() if line.strip()
-        ]
-    except (OSError, UnicodeDecodeError) as error:
+        content = need(path, what).read_bytes()
+    except OSError as error:
         raise damaged(path, what, error) from error
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def read_json(path: Path, what: str) -> Any:

@@ -3,11 +3,14 @@
 NumPy only, and nothing is downloaded. Axis letters: h w image rows and columns, e expressions.
 """
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
+
+from carlab.errors import DatasetError
 
 IGNORE = -1
 """In a label map: a pixel that counts neither for nor against."""
@@ -33,7 +36,7 @@ class Sample:
     """One image, or one frame of a video: where it is, what is asked, and what is true of it."""
 
     id: str
-    """Unique in the data set."""
+    """Unique in the data set; a run quotes it where it becomes a file name."""
     image: Path
     truth: Callable[[], Any]
     """Reads the truth: a label map, Int (h, w), of a semantic sample (0 background, i + 1 = classes[i],
@@ -55,6 +58,8 @@ class Dataset:
     classes, queries
         Official names of the classes scored, background left out, and the words that the model is
         asked for each; () unless semantic.
+    released
+        The words of the released code for each class; the plain ones where it has none.
     passes
         Runs to make over each image.
     background
@@ -75,6 +80,16 @@ class Dataset:
     passes: tuple[Pass, ...] = (Pass(()),)
     background: bool = True
     labels_given: bool = False
+    released: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a list that is empty, or that names an image twice: records are kept by id."""
+        twice = [name for name, times in Counter(self.ids).items() if times > 1]
+        if twice or not self.ids:
+            raise DatasetError(
+                f"expected different images in {self.name} {self.split}, got "
+                f"{f'{twice[0]!r} twice' if twice else 'none'}; take the official list"
+            )
 
     def __len__(self) -> int:
         """How many samples."""
@@ -89,6 +104,15 @@ class Dataset:
             If a file of it is missing or not as in the official layout.
         """
         return self.find(self.ids[index])
+
+    def as_released(self) -> "Dataset":
+        """The same, asked in the words of the released code; presets of CLIP take these."""
+        words = dict(zip(self.queries, self.released, strict=True))
+        passes = tuple(
+            replace(part, background=part.background and tuple(words[word] for word in part.background))
+            for part in self.passes
+        )
+        return replace(self, queries=self.released, passes=passes)
 
     def digest(self) -> str:
         """sha256 of what decides which samples are run and what is asked of them."""

@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from carlab.datasets.coco import instances, region
+from carlab.datasets.coco import Photo, Region, instances, mask
 from carlab.datasets.layout import damaged, find_root, need, read_json
 from carlab.datasets.protocol import Dataset, Sample
 from carlab.errors import DatasetError
 
-FOLDERS = {"refcoco": "refcoco", "refcoco+": "refcoco+", "refcocog": "refcocog", "grefcoco": "grefs"}
+STEMS = {"refcoco": "refs", "refcoco+": "refs", "refcocog": "refs", "grefcoco": "grefs"}
+"""What the files of references are called."""
+PHOTOS = ("images/mscoco/images", "images", "coco")
+"""Where `train2014` may be."""
 SPLITS = {
     "refcoco": ("unc/val", "unc/testA", "unc/testB", "google/val"),
     "refcoco+": ("unc/val", "unc/testA", "unc/testB"),
@@ -51,14 +54,14 @@ def refer(name: str, root: Path, split: str) -> Dataset:
     """Read `{name}/refs({by}).p` (or the same as .json) and `{name}/instances.json`; photos in `train2014`.
 
     A split is "unc/val", "umd/test", ...: who made it, and which part. All sentences about one photo make
-    one sample.
+    one sample, worded as people wrote them (`raw`), which is what the released code asks.
     """
     by, _, part = split.partition("/")
-    home = find_root(root, ("refer/data", "data"), FOLDERS[name]) / FOLDERS[name]
-    refs = read_refs(home, "grefs" if name == "grefcoco" else "refs", by)
+    home = find_root(root, ("refer/data", "data"), name) / name
+    refs = read_refs(home, STEMS[name], by)
     try:
         expressions = [
-            Expression(str(sentence["sent"]), ref["image_id"], _annotations(ref["ann_id"]))
+            Expression(tidy(sentence["raw"]), int(ref["image_id"]), _annotations(ref["ann_id"]))
             for ref in refs
             if ref["split"] == part
             for sentence in ref["sentences"]
@@ -67,7 +70,8 @@ def refer(name: str, root: Path, split: str) -> Dataset:
         raise DatasetError(
             f"expected references with sentences in {home}, got others ({error!r}); take the official file"
         ) from error
-    photos = find_root(root, ("images/mscoco/images", "images", "coco"), "train2014") / "train2014"
+    near: list[str | Path] = [*PHOTOS, root.absolute(), *(root.absolute() / place for place in PHOTOS)]
+    photos = find_root(home.parent, near, "train2014") / "train2014"
     return referring(name, split, expressions, home / "instances.json", photos)
 
 
@@ -77,10 +81,10 @@ def coco_referring(root: Path, split: str) -> Dataset:
     file = home / "annotations" / f"referring_{split}.json"
     try:
         expressions = [
-            Expression(str(row["sentence"]), row["image_id"], (row["ann_id"],))
+            Expression(tidy(row["sentence"]), int(row["image_id"]), (int(row["ann_id"]),))
             for row in read_json(file, "a list of sentences")
         ]
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise damaged(file, "a list of image_id, ann_id and sentence", error) from error
     annotations = home / "annotations" / f"instances_{split}.json"
     return referring("coco-referring", split, expressions, annotations, home / split)
@@ -88,38 +92,39 @@ def coco_referring(root: Path, split: str) -> Dataset:
 
 def referring(name: str, split: str, expressions: Sequence[Expression], file: Path, photos: Path) -> Dataset:
     """A data set of the expressions about each photo."""
-    images, annotations, _ = instances(file)
+    known, regions, _ = instances(file)
     about: dict[str, list[Expression]] = defaultdict(list)
     for expression in expressions:
-        about[str(expression.image)].append(expression)
+        if expression.text:
+            about[str(expression.image)].append(expression)
     if not about:
         raise DatasetError(f"expected expressions of split {split!r} for {name}, got none; check --split")
 
     def find(identity: str) -> Sample:
-        image = images.get(int(identity))
-        missing = [k for e in about[identity] for k in e.annotations if k not in annotations]
-        if image is None or missing:
+        mine = about[identity]
+        photo = known.get(mine[0].image)
+        missing = [number for one in mine for number in one.annotations if number not in regions]
+        if photo is None or missing:
             raise DatasetError(
                 f"expected image {identity} and its annotations in {file}, got no {missing or 'image'}; "
                 "take the official file"
             )
-        photo = need(photos / image["file_name"], "a photo")
         return Sample(
-            identity, photo, lambda: truth(about[identity], annotations, image),
-            tuple(e.text for e in about[identity]), tuple(e.object for e in about[identity]),
+            identity, need(photos / photo.file, "a photo"), lambda: truth(mine, regions, photo),
+            tuple(one.text for one in mine), tuple(one.object for one in mine),
         )  # fmt: skip
 
     return Dataset(name, "referring", split, tuple(about), find)
 
 
 def truth(
-    expressions: Sequence[Expression], annotations: Mapping[int, Any], image: Mapping[str, Any]
+    expressions: Sequence[Expression], regions: Mapping[int, Region], photo: Photo
 ) -> Bool[np.ndarray, "e h w"]:
     """The union of what each expression means; empty where it means nothing."""
-    masks = np.zeros((len(expressions), image["height"], image["width"]), dtype=bool)
+    masks = np.zeros((len(expressions), photo.height, photo.width), dtype=bool)
     for row, expression in enumerate(expressions):
         for number in expression.annotations:
-            masks[row] |= region(annotations[number], image)
+            masks[row] |= mask(regions[number], photo)
     return masks
 
 
@@ -141,6 +146,14 @@ def read_refs(home: Path, stem: str, by: str) -> list[Any]:
         raise
     except Exception as error:  # a damaged pickle raises almost anything
         raise damaged(file, "a pickle of plain lists and dicts", error) from error
+
+
+def tidy(text: Any) -> str:
+    """An expression without capitals, quotes, slashes and needless blanks, as the released code asks it.
+
+    What is left apart only by them would be one query.
+    """
+    return " ".join(str(text).lower().replace('"', "").replace("/", "").split())
 
 
 def _annotations(value: Any) -> tuple[int, ...]:

@@ -21,35 +21,39 @@ class Reader(NamedTuple):
 
 _VOC = "VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}"
 _CONTEXT = "VOC2010/{JPEGImages,SegmentationClassContext,ImageSets/SegmentationContext}"
-_DAVIS = "{JPEGImages,Annotations}/480p, ImageSets/YEAR, davis_text_annotations"
+_DAVIS = "{JPEGImages,Annotations}/480p, ImageSets/YEAR"
 DATASETS: dict[str, Reader] = {
     "voc20": Reader(partial(voc.voc, background=False), voc.SPLITS, _VOC),
     "voc21": Reader(partial(voc.voc, background=True), voc.SPLITS, _VOC),
     "coco-object": Reader(coco.coco_object, coco.SPLITS, "SPLIT/*.jpg, annotations/instances_SPLIT.json"),
+    "coco-object-png": Reader(
+        coco.coco_object_png, coco.SPLITS, "images/SPLIT, annotations/SPLIT/*_instanceTrainIds.png"
+    ),
     "context59": Reader(partial(context.context, background=False), context.SPLITS, _CONTEXT),
     "context60": Reader(partial(context.context, background=True), context.SPLITS, _CONTEXT),
     "context459": Reader(
-        context.context459, context.SPLITS, "VOC2010/{JPEGImages,trainval/*.mat,labels.txt,ImageSets/...}"
+        context.context459,
+        context.SPLITS,
+        "VOC2010/{JPEGImages,trainval,ImageSets/SegmentationContext}",
     ),
     "ade150": Reader(ade.ade150, ade.SPLITS, "ADEChallengeData2016/{images,annotations}/SPLIT"),
-    "ade847": Reader(
-        ade.ade847, ade.SPLITS, "ADE20K_2021_17_01/{images,annotations}_detectron2/SPLIT, names.txt"
-    ),
+    "ade847": Reader(ade.ade847, ade.SPLITS, "ADE20K_2021_17_01/{images,annotations}_detectron2/SPLIT"),
     **{
         name: Reader(
             partial(refer.refer, name),
             refer.SPLITS[name],
-            f"{folder}/ with references and instances.json, train2014/",
+            f"{name}/{{{stem}(BY).p,instances.json}}, train2014/",
         )
-        for name, folder in refer.FOLDERS.items()
+        for name, stem in refer.STEMS.items()
     },
     "coco-referring": Reader(
         refer.coco_referring,
         refer.SPLITS["coco-referring"],
         "SPLIT/*.jpg, annotations/{instances,referring}_SPLIT.json",
     ),
-    "ref-davis16": Reader(partial(davis.davis, year=2016), davis.SPLITS, _DAVIS),
-    "ref-davis17": Reader(partial(davis.davis, year=2017), davis.SPLITS, _DAVIS),
+    "davis16": Reader(davis.davis16, davis.WORDLESS, _DAVIS),
+    "ref-davis16": Reader(partial(davis.ref_davis, year=2016), davis.SPLITS, f"{_DAVIS}, {davis.TEXTS}"),
+    "ref-davis17": Reader(partial(davis.ref_davis, year=2017), davis.SPLITS, f"{_DAVIS}, {davis.TEXTS}"),
     "folder": Reader(plain.plain, plain.SPLITS, "images/, masks/*.png, names.txt"),
 }
 """Every data set that `load_dataset` reads."""

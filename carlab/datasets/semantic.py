@@ -22,8 +22,9 @@ def semantic(
     """A semantic data set over these classes."""
     passes = passes_of(names)
     return Dataset(
-        name, "semantic", split, tuple(ids), find, names.classes, names.queries, passes, background
-    )
+        name, "semantic", split, tuple(ids), find, names.classes, names.queries, passes, background,
+        released=names.released,
+    )  # fmt: skip
 
 
 def passes_of(names: Names) -> tuple[Pass, ...]:
