@@ -86,6 +86,6 @@ def signed(value: float) -> str:
     return "–" if isnan(value) else f"{100 * value:+.1f}"
 
 
-def at(value: float, low: float = 0.0, high: float = 1.0) -> str:
+def at(value: float | int, low: float | int = 0, high: float | int = 1) -> str:
     """Where a value lies between two others, as a CSS or SVG length."""
     return f"{100 * (value - low) / (high - low):.2f}%"
