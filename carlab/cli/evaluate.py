@@ -74,11 +74,15 @@ class Loaded(NamedTuple):
         cls, dataset: str, root: Path, split: str | None, preset: str, proposer: str | None,
         classifier: str | None, device: str, dtype: str, *, labels_given: bool = False,
     ) -> "Loaded":  # fmt: skip
-        """Data first: a wrong folder is told before a model is loaded."""
+        """Data first: a wrong folder is told before a model is loaded.
+
+        The presets of CLIP ask for classes in the words of the released code.
+        """
         from carlab.datasets import load_dataset
         from carlab.presets import load
 
         data = replace(load_dataset(dataset, root, split), labels_given=labels_given)
+        data = data if preset == "offline" else data.as_released()
         return cls(data, load(preset, proposer=proposer, classifier=classifier, device=device, dtype=dtype))
 
 

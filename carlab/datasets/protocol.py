@@ -106,7 +106,9 @@ class Dataset:
         return self.find(self.ids[index])
 
     def as_released(self) -> "Dataset":
-        """The same, asked in the words of the released code; presets of CLIP take these."""
+        """The same, asked in the words of the released code, where they are known."""
+        if not self.released:
+            return self
         words = dict(zip(self.queries, self.released, strict=True))
         passes = tuple(
             replace(part, background=part.background and tuple(words[word] for word in part.background))

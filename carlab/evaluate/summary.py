@@ -169,20 +169,15 @@ def _ratio(sums: Num[np.ndarray, " m"], above: int, below: int) -> float:
 def _referring(
     data: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
 ) -> tuple[Float[np.ndarray, "n m"], dict[str, Metric]]:
-    names = ["mIoU per expression", "mIoU per object", "cIoU"]
-    names += [f"precision at {at}" for at in referring.PRECISIONS]
-    names += ["no-target accuracy", "target accuracy"] if data["name"] == "grefcoco" else []
-    rows = np.zeros((len(records), 2 * len(names)))
-    for row, record in zip(rows, records, strict=True):
-        each, merged = np.array(record["expressions"]), np.array(record["objects"])
-        ious, merged_ious = referring.iou(*each.T), referring.iou(*merged.T)
-        pairs = [(ious.sum(), len(ious)), (merged_ious.sum(), len(merged_ious)), tuple(each.sum(0))]
-        pairs += [((ious > at).sum(), len(ious)) for at in referring.PRECISIONS]
-        if data["name"] == "grefcoco":
-            true, found = np.array(record["empty"]).T
-            pairs += [((true & found).sum(), true.sum()), ((~true & ~found).sum(), (~true).sum())]
-        row[:] = np.array(pairs, dtype=float).ravel()
-    return rows, {name: partial(_ratio, above=2 * k, below=2 * k + 1) for k, name in enumerate(names)}
+    scores = [
+        referring.ratios(*(np.array(record[part]) for part in ("expressions", "objects", "empty")))
+        for record in records
+    ]
+    names = referring.SCORES + (referring.TARGET_SCORES if data["name"] == "grefcoco" else ())
+    rows = np.array([[score[name] for name in names] for score in scores], dtype=float)
+    return rows.reshape(len(records), 2 * len(names)), {
+        name: partial(_ratio, above=2 * k, below=2 * k + 1) for k, name in enumerate(names)
+    }
 
 
 def _video(

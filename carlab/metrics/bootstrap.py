@@ -36,7 +36,8 @@ def interval(
     if not len(rows):
         return Interval(*[float("nan")] * 3)
     drawn = np.random.default_rng(SEED).multinomial(len(rows), [1 / len(rows)] * len(rows), size=resamples)
-    values = np.array([metric(times @ rows) for times in drawn])
+    # In floats, which BLAS multiplies; whole numbers stay exact below 2**53.
+    values = np.array([metric(sums) for sums in drawn.astype(np.float64) @ rows])
     known = values[~np.isnan(values)]
     low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)
     return Interval(metric(rows.sum(0)), float(low), float(high))
