@@ -23,6 +23,9 @@ def sweep(
             show_default=False,
         ),
     ],
+    each: Annotated[
+        bool, typer.Option("--each", help="One change at a time from the preset, not every combination.")
+    ] = False,
     split: options.Split = None,
     limit: options.Limit = None,
     preset: options.Preset = "offline",
@@ -44,7 +47,7 @@ def sweep(
     from carlab.evaluate.folder import file_name
     from carlab.evaluate.grid import variants
 
-    points = variants(grid, Changes())
+    points = variants(grid, Changes(), each=each)
     done = []
     preset_own: list[str | None] = [None]
     pairs = list(product(proposer or preset_own, classifier or preset_own))

@@ -20,11 +20,12 @@ class Variant:
     changes: Changes
 
 
-def variants(grid: Sequence[str], base: Changes) -> list[Variant]:
+def variants(grid: Sequence[str], base: Changes, *, each: bool = False) -> list[Variant]:
     """Every combination of the values given, on top of `base`.
 
-    `recurrence=off` stands for one step; a background or a prompter of several parts is joined
-    with `+`, a list of words of one's own is not possible here.
+    If `each`, `base` itself and then one change at a time. `recurrence=off` stands for one step in which
+    nobody falls (the paper's ablation); a prompter of several parts is joined with `+`; a list of
+    background words of one's own is not possible here.
 
     Raises
     ------
@@ -41,27 +42,31 @@ def variants(grid: Sequence[str], base: Changes) -> list[Variant]:
                 f"the settings are {', '.join(SETTINGS)}"
             )
         axes[name] = points
-    combinations = product(*([(name, value) for value in values] for name, values in axes.items()))
+    single = [[(name, value) for value in values] for name, values in axes.items()]
+    combinations = [(), *((point,) for axis in single for point in axis)] if each else list(product(*single))
     return [
         Variant(
             " ".join(f"{name}={value}" for name, value in point) or "base",
-            Changes(**{**vars(base), **dict(parsed(name, value) for name, value in point)}),
+            Changes(
+                **{**vars(base), **{k: v for name, value in point for k, v in parsed(name, value).items()}}
+            ),
         )
         for point in combinations
     ]
 
 
-def parsed(name: str, value: str) -> tuple[str, Any]:
-    """The field of `Changes` that a setting names, and its value."""
+def parsed(name: str, value: str) -> dict[str, Any]:
+    """The fields of `Changes` that a setting names, and their values."""
     if name == "recurrence" and value in SWITCH:
-        return "max_steps", None if SWITCH[value] else 1
+        # Without the recurrence nothing is scored and nobody falls: what is left is f alone.
+        return {} if SWITCH[value] else {"max_steps": 1, "theta": 0.0}
     field = ALIASES.get(name, name)
     kind = KINDS.get(field)
     try:
         if kind is bool:
-            return field, SWITCH[value]
+            return {field: SWITCH[value]}
         if kind is not None:
-            return field, kind(value)
+            return {field: kind(value)}
     except (KeyError, ValueError):
         pass
     raise SettingError(
