@@ -143,10 +143,10 @@ class Seen:
         if self.semantic:
             counts = semantic.Tally(*self.run.summary.rows[self.row].reshape(4, -1))
             return semantic.iou(counts)[1:].tolist(), (counts.true[1:] > 0).tolist()
-        pairs = np.array(self.record.get("expressions", ()), dtype=np.int64).reshape(-1, 2)
-        values = self.record.get("j", referring.iou(*pairs.T).tolist())
-        empty = self.record.get("empty", [[False, False]] * len(values))
-        return values, [not nothing for nothing, _ in empty]
+        if "j" in self.record:  # a video
+            return self.record["j"], [True] * len(self.record["j"])
+        intersections, unions = np.array(self.record["expressions"]).T
+        return referring.iou(intersections, unions).tolist(), [not none for none, _ in self.record["empty"]]
 
 
 def cards(runs: Sequence[Run]) -> Cards:
