@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from carlab.cli.bench import bench
+from carlab.cli.datasets import datasets
 from carlab.cli.evaluate import evaluate
 from carlab.cli.fidelity import fidelity
 from carlab.cli.lab import lab
 from carlab.cli.machine import doctor, models
-from carlab.cli.report import datasets, report
+from carlab.cli.report import report
 from carlab.cli.segment import segment
 from carlab.cli.show import probes, show
 from carlab.cli.sweep import sweep

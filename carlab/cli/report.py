@@ -1,11 +1,9 @@
-"""`carlab report`: numbers of runs as tables and as a page; `carlab datasets`: what can be read."""
+"""`carlab report`: numbers of runs as tables and as a page."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from carlab.display import pad
 
 
 def report(
@@ -27,22 +25,3 @@ def report(
 
         write_page(folders, summaries, page)
     typer.echo(render(summaries, form))
-
-
-def datasets(
-    root: Annotated[Path | None, typer.Option(help="Look here for each of them.", show_default=False)] = None,
-) -> None:
-    """List the data sets, their splits, where their files are looked for, and what is missing."""
-    from carlab.datasets import DATASETS, load_dataset
-    from carlab.errors import CarlabError
-
-    width = max(map(len, DATASETS)) + 2
-    for name, reader in DATASETS.items():
-        typer.echo(f"{pad(name, width)}{reader.layout}")
-        typer.echo(f"{pad('', width)}splits: {', '.join(reader.splits)}")
-        for split in reader.splits if root is not None else ():
-            try:
-                state = f"{len(load_dataset(name, root or Path(), split))} samples"
-            except CarlabError as error:
-                state = f"missing: {error}"
-            typer.echo(f"{pad('', width)}{split}: {state}")

@@ -51,7 +51,10 @@ def find_root(root: Path, candidates: Sequence[str | Path], mark: str) -> Path:
     for place in places:
         if (place / mark).exists():
             return place
-    raise DatasetError(f"expected {mark} in {root}, got a folder without it; give the right --root")
+    below = ", ".join(str(candidate) for candidate in candidates if not Path(candidate).is_absolute())
+    raise DatasetError(
+        f"expected {mark} in {root}, or in {below} there, got folders without it; give the right --root"
+    )
 
 
 def need(path: Path, what: str) -> Path:

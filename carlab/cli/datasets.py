@@ -1,0 +1,39 @@
+"""`carlab datasets`: what can be read, in which layout, and what is missing of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from carlab.cli.show import table
+from carlab.errors import DatasetError
+
+
+def datasets(
+    root: Annotated[
+        Path | None, typer.Option(help="Look here for each of them, and count.", show_default=False)
+    ] = None,
+) -> None:
+    """List the data sets with their splits and layouts, or what a folder has and lacks of them."""
+    from carlab.datasets import DATASETS
+
+    if root is None:
+        rows = [(name, reader.layout, ", ".join(reader.splits)) for name, reader in DATASETS.items()]
+        typer.echo(table([("data set", "what --root must hold", "splits"), *rows]))
+        return
+    rows = [
+        (name, split, state(name, root, split))
+        for name, reader in DATASETS.items()
+        for split in reader.splits
+    ]
+    typer.echo(table([("data set", "split", "images or frames"), *rows]))
+
+
+def state(name: str, root: Path, split: str) -> str:
+    """How many samples there are, or what is wrong."""
+    from carlab.datasets import load_dataset
+
+    try:
+        return str(len(load_dataset(name, root, split)))
+    except DatasetError as error:
+        return str(error)
