@@ -113,7 +113,12 @@ def offline(
     dtype: str = "float32",
 ) -> ClipAsRnn:
     """The embedded default: no network, no CLIP. Numbers tuned on VOC 2012 train photos alone."""
+    from carlab.backbones.offline import Offline
+
     f, g = _backbones(proposer or "offline", classifier or "offline", device, dtype)
+    if isinstance(g, Offline):
+        # Its linear logits differ by one or two: a softmax of them is never sure of anything.
+        g = replace(g, scale=4.0)
     return ClipAsRnn(
         proposer=GradCam(f, affinity=Affinity(0.2), template="{}"),
         prompter=Crop(0.3),

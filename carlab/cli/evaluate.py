@@ -135,10 +135,10 @@ def run_all(
         )  # fmt: skip
 
 
-def finish(done: Sequence["Summary"]) -> None:
+def finish(done: Sequence["Summary"], form: str = "text") -> None:
     """Print the numbers; exit code 1 if an image failed."""
-    from carlab.evaluate.report import text
+    from carlab.evaluate.report import render
 
-    typer.echo(text(done))
+    typer.echo(render(done, form))
     if any(summary.failed for summary in done):
         raise typer.Exit(1)

@@ -38,3 +38,4 @@ Root = Annotated[Path, typer.Option(help="Folder that holds the data set; see ca
 Split = Annotated[str | None, typer.Option(help="Part of the data set; default: its validation part.")]
 Limit = Annotated[int | None, typer.Option(min=1, help="The first so many images only.")]
 Together = Annotated[int, typer.Option(min=1, help="Photos in work at a time; memory grows with it.")]
+Format = Annotated[str, typer.Option("--format", "-f", help="text, markdown, csv or latex.")]

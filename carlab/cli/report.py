@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from carlab.cli import options
+
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs; others are compared to the first.")],
-    form: Annotated[str, typer.Option("--format", "-f", help="text, markdown, csv or latex.")] = "text",
+    form: options.Format = "text",
     page: Annotated[
         Path | None, typer.Option(help="Also write one HTML page that works offline.", show_default=False)
     ] = None,

@@ -41,6 +41,7 @@ def sweep(
     engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
     workers: Annotated[int, typer.Option(min=0, help="local: processes for the CRF; ray: models.")] = 1,
     together: options.Together = 4,
+    form: options.Format = "text",
 ) -> None:
     """Run every combination of settings, and compare them with the first."""
     from carlab.changes import Changes
@@ -56,4 +57,4 @@ def sweep(
         prefix = [] if len(pairs) == 1 else [f"proposer={f}", f"classifier={g}"]
         plans = {out / file_name(" ".join([*prefix, point.name])): point.changes for point in points}
         done += run_all(loaded, plans, limit, keep_traces, chosen(engine, workers, together))
-    finish(done)
+    finish(done, form)

@@ -1,0 +1,51 @@
+"""Evaluate the offline preset and write docs/results.md: every number of its tables comes from here.
+
+Usage: `python figures/results.py DATA RUNS [ABLATION_IMAGES]`; half an hour on two cores. DATA holds VOC 2012
+and COCO in their official layouts; RUNS keeps the runs, and a second call only reads them.
+"""
+
+import sys
+
+from measured import run, write
+
+ABLATIONS = (
+    "prompter=circle,blur,circle+blur,grey,black,crop",
+    "background=none,terrestrial,aquatic-atmospheric,man-made,all",
+    "theta=.2,.3,.5,.6",
+    "recurrence=off",
+)
+
+
+def commands(data: str, runs: str, images: str) -> list[tuple[str, list[str], str]]:
+    """Title, commands that run, and the one that reports."""
+    voc, coco = f"voc21 --root {data}", f"coco-object --root {data}"
+    ablation = " ".join(f"-g {axis}" for axis in ABLATIONS)
+    return [
+        (
+            "VOC 2012 val, 20 classes and background",
+            [f"sweep {voc} --split val -o {runs}/voc -g recurrence=on,off",
+             f"eval {voc} --split val --labels-given -o {runs}/voc-labels"],
+            f"report {runs}/voc/recurrence%3Don {runs}/voc/recurrence%3Doff {runs}/voc-labels",
+        ),
+        ("COCO-Object, val2017", [f"eval {coco} -o {runs}/coco"], f"report {runs}/coco"),
+        (
+            f"Ablations, the first {images} images of VOC 2012 val, one change at a time",
+            [],
+            f"sweep {voc} --split val --limit {images} --each {ablation} -o {runs}/ablations",
+        ),
+    ]  # fmt: skip
+
+
+def main(data: str, runs: str, images: str = "40") -> None:
+    """Run what is missing, and write the page."""
+    parts = []
+    for title, first, last in commands(data, runs, images):
+        for command in first:
+            run(command)
+        shown = "\n".join(f"    carlab {command}" for command in [*first, last])
+        parts.append(f"### {title}\n\n{shown}\n\n{run(f'{last} --format markdown')}")
+    write("results.md", "results.py", parts)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
