@@ -27,7 +27,7 @@ MARKS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star")
 def label(text: str, width: int = 28) -> str:
     """A user's text as plotly shows it literally: no tag, no entity, no TeX."""
     # MathJax starts at a dollar sign; the zero-width space cannot be seen and ends the formula.
-    return escape(shorten(text, width)).replace("$", "&#36;\u200b")
+    return escape(shorten(text, width), quote=False).replace("$", "&#36;\u200b")
 
 
 def chosen(trace: Trace, query: int, top: int = MOST_LINES) -> list[int]:
@@ -186,8 +186,7 @@ def matrix(trace: Trace, t: int, query: int = -1, top: int = MOST_LINES) -> dict
         "zmin": 0,
         "zmax": 1,
         "colorscale": "Viridis",
-        "text": np.round(values, 2) if len(places) <= MOST_LINES else None,
-        "texttemplate": "%{text}" if len(places) <= MOST_LINES else "",
+        "texttemplate": "%{z:.2f}" if len(places) <= MOST_LINES else "",
         "hovertemplate": "image of %{y}<br>read as %{x}: %{z:.3f}<extra></extra>",
         "colorbar": {"thickness": 12},
     }

@@ -118,9 +118,10 @@ class Lab(widgets.VBox):
         self.history.observe(self._back, names="value")
         left = widgets.VBox(
             [self.controls, rows(self.progress, self.cancel), self.history, self.pin],
-            layout={"width": "360px"},
+            layout={"flex": "0 0 350px"},
         )
-        self.children = [rows(left, widgets.VBox([self.message, self.stage]), align_items="flex-start")]
+        right = widgets.VBox([self.message, self.stage], layout={"flex": "1 1 560px", "min_width": "0"})
+        self.children = [rows(left, right, align_items="flex-start")]
 
     def _model(self, preset: str) -> "ClipAsRnn":
         from carlab.presets import load

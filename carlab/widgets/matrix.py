@@ -14,7 +14,7 @@ class ScoreMatrix(TraceWidget):
     def build(self) -> None:
         """The heat map."""
         self.figure = go.FigureWidget(matrix_chart(self.trace, self.step, self.query))
-        self.figure.layout.width = 560
+        self.figure.layout.width = 500
         self.figure.data[0].on_click(self._clicked)
         self.children = [self.figure]
 

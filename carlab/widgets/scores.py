@@ -35,7 +35,7 @@ class ScorePlot(TraceWidget):
     def renew(self) -> None:
         """Draw another trace."""
         chart = scores_chart(self.trace, self.query, self.step, self.top)
-        chart.layout.width = 640
+        chart.layout.width = 580
         with self.figure.batch_update():
             self.figure.data = ()
             self.figure.add_traces(chart.data)
