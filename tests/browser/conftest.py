@@ -28,6 +28,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+LAPTOP = {"width": 1366, "height": 1600}
+"""As wide as a small laptop's screen; as high as the largest widget, so that a screenshot holds all of it."""
 HERE = {"127.0.0.1", "localhost"}
 
 
@@ -98,11 +100,12 @@ def watch() -> Iterator[Watch]:
 
 @pytest.fixture(scope="module")
 def new_page(browser: "Browser", watch: Watch) -> Iterator[Callable[..., "Page"]]:
-    """Open a page of a laptop's size in a context of its own; options as of `Browser.new_context`."""
+    """Open a page in a context of its own; options as of `Browser.new_context`."""
     contexts = []
 
     def opener(**options: Any) -> "Page":
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context = browser.new_context(**{"viewport": LAPTOP, **options})
+        context.set_default_timeout(15_000)
         contexts.append(context)
         watch.over(context)
         return context.new_page()
