@@ -124,7 +124,7 @@ def offline(
         prompter=Crop(0.3),
         classifier=TemplateClassifier(g, templates=("{}",)),
         filter=Threshold(0.4, keep_best=False),
-        refiner=DenseCrf(background_power=4.0),
+        refiner=DenseCrf(background_power=2.0),
         mask_threshold=0.3,
         background=BACKGROUNDS["release"],
         name="offline",
