@@ -61,13 +61,16 @@ class Page(HTMLParser):
         return [np.asarray(file) for file in files]
 
 
+def summed(*folders: RunFolder) -> tuple[tuple[RunFolder, ...], list[Summary]]:
+    return folders, [Summary.of(folder, folder.ids) for folder in folders]
+
+
 def written(path: Path, *folders: RunFolder) -> Page:
-    summaries = [Summary.of(folder, folder.ids) for folder in folders]
-    return Page(write_page(folders, summaries, path / "page.html").read_text(encoding="utf-8"))
+    return Page(write_page(*summed(*folders), path / "page.html").read_text(encoding="utf-8"))
 
 
 def shown_cards(*folders: RunFolder) -> Cards:
-    return cards(sections.runs(folders, [Summary.of(folder, folder.ids) for folder in folders]))
+    return cards(sections.runs(*summed(*folders)))
 
 
 @pytest.fixture
@@ -191,6 +194,8 @@ def test_runs_are_compared_to_the_first(tiny: ClipAsRnn, tmp_path: Path) -> None
     shared, alone = sorted(shown_cards(first, second, other).shown, key=lambda card: -len(card.views))[::2]
     assert [view.run.number for view in shared.views] == [1, 2]
     assert [view.run.number for view in alone.views] == [3]
+    [table] = sections.classes(sections.runs(*summed(first, second, other)))
+    assert len(table.runs) == 3 and table.compared == [1]
 
 
 @pytest.mark.parametrize("made", [{}, {"a": "expected a photo, got none; give one"}])

@@ -32,8 +32,8 @@ IGNORED = 65535
 """In a kept truth: a pixel that counts neither for nor against."""
 WHITE = np.array([255, 255, 255], dtype=np.uint8)
 
-Key = tuple[tuple[str, str], str]
-"""An image: data set and split, and its id."""
+Key = tuple[str, str]
+"""An image: digest of the data, and its id."""
 Place = tuple[Run, int]
 """A run, and the row of an image in its summary."""
 
@@ -154,7 +154,7 @@ def cards(runs: Sequence[Run]) -> Cards:
     places: dict[Key, list[Place]] = {}
     for run in runs:
         for row, record in enumerate(run.summary.records):
-            places.setdefault((run.data, record["id"]), []).append((run, row))
+            places.setdefault((run.digest, record["id"]), []).append((run, row))
     kept = [[place for place in image if _has_trace(place)] for image in places.values()]
     ranked = sorted((image for image in kept if image), key=_score)
     most = max(2, MOST_TRACES // len(runs))
@@ -177,7 +177,7 @@ def _card(seen: Sequence[Seen]) -> Card:
     photo = thumbnail(first.asked[0].trace.image, SIDE)
     truth = _truth(first)
     return Card(
-        key=(first.run.data, first.record["id"]),
+        key=(first.run.digest, first.record["id"]),
         photo=data_uri(photo),
         truth=None if truth is None else data_uri(_painted(photo, truth)),
         ignored=truth is not None and bool((truth == IGNORED).any()),

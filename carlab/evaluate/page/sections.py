@@ -40,6 +40,11 @@ class Run:
         return self.summary.protocol.dataset, self.summary.protocol.split
 
     @property
+    def digest(self) -> str:
+        """Of the data, the classes and the words asked for: ids mean the same where it is the same."""
+        return str(self.summary.manifest["dataset"]["digest"])
+
+    @property
     def total(self) -> int:
         """Images of the split."""
         return int(self.summary.manifest["dataset"]["images"])
@@ -125,6 +130,12 @@ class ClassTable(NamedTuple):
 
     runs: Sequence[Run]
     rows: Mapping[str, Sequence[float]]
+
+    @property
+    def compared(self) -> list[int]:
+        """Places of the runs that may be compared to the first: those over the same images."""
+        protocols = [run.summary.protocol for run in self.runs]
+        return [place for place, protocol in enumerate(protocols) if place and protocol == protocols[0]]
 
 
 def classes(runs: Sequence[Run]) -> list[ClassTable]:
