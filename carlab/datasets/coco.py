@@ -102,7 +102,7 @@ def instances(file: Path) -> Instances:
         }
         regions = {int(row["id"]): _region(row) for row in content["annotations"]}
         categories = sorted(int(row["id"]) for row in content["categories"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DatasetError(
             f"expected COCO instances (images, annotations, categories) at {file}, got others "
             f"({error!r}); take the official file"

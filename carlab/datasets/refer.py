@@ -66,7 +66,7 @@ def refer(name: str, root: Path, split: str) -> Dataset:
             if ref["split"] == part
             for sentence in ref["sentences"]
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DatasetError(
             f"expected references with sentences in {home}, got others ({error!r}); take the official file"
         ) from error
@@ -84,7 +84,7 @@ def coco_referring(root: Path, split: str) -> Dataset:
             Expression(tidy(row["sentence"]), int(row["image_id"]), (int(row["ann_id"]),))
             for row in read_json(file, "a list of sentences")
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise damaged(file, "a list of image_id, ann_id and sentence", error) from error
     annotations = home / "annotations" / f"instances_{split}.json"
     return referring("coco-referring", split, expressions, annotations, home / split)
