@@ -18,7 +18,7 @@ ABLATIONS = (
 
 def commands(data: str, runs: str, images: str) -> list[tuple[str, list[str], str]]:
     """Title, commands that run, and the one that reports."""
-    voc, coco = f"voc21 --root {data}", f"coco-object --root {data}"
+    voc, coco = (f"{name} --root {data} --preset offline/voc" for name in ("voc21", "coco-object"))
     ablation = " ".join(f"-g {axis}" for axis in ABLATIONS)
     return [
         (

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-Preset = Annotated[str, typer.Option(help="offline, reference/DATASET or paper/DATASET.")]
+Preset = Annotated[str, typer.Option(help="offline, offline/voc, reference/DATASET or paper/DATASET.")]
 Proposer = Annotated[
     str | None, typer.Option(help='Backbone that proposes: "offline", a folder or a hub name.')
 ]
