@@ -103,8 +103,12 @@ def load(
     kind, _, dataset = preset.partition("/")
     places: dict[str, Any] = {"device": device, "dtype": dtype}
     if preset in PRESETS:
-        build: Callable[..., ClipAsRnn] = {"offline": offline, "reference": reference, "paper": paper}[kind]
-        return build(dataset or None, proposer=proposer, classifier=classifier, **places)
+        builders: dict[str, Callable[..., ClipAsRnn]] = {
+            "offline": offline,
+            "reference": reference,
+            "paper": paper,
+        }
+        return builders[kind](dataset or None, proposer=proposer, classifier=classifier, **places)
     raise SettingError(f"expected a preset out of {', '.join(PRESETS)}, got {preset!r}; choose one of them")
 
 
