@@ -1,6 +1,6 @@
 """Evaluate the offline backbone and write docs/results.md: every number of its tables comes from here.
 
-Usage: `python figures/results.py DATA RUNS [SECTION...]`; half an hour on two cores for all of `voc`, `coco` and
+Usage: `python figures/results.py DATA RUNS [SECTION...]`; half an hour for all of `voc`, `coco` and
 `ablations`. DATA holds VOC 2012 and COCO in their official layouts; RUNS keeps the runs, and a second call
 only reads them.
 """
