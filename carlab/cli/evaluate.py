@@ -82,7 +82,7 @@ class Loaded(NamedTuple):
         from carlab.presets import load
 
         data = replace(load_dataset(dataset, root, split), labels_given=labels_given)
-        data = data if preset == "offline" else data.as_released()
+        data = data if preset.partition("/")[0] == "offline" else data.as_released()
         return cls(data, load(preset, proposer=proposer, classifier=classifier, device=device, dtype=dtype))
 
 
