@@ -1,0 +1,109 @@
+"""Numbers of runs: the same in any order, and never compared across protocols."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+
+from carlab.errors import RunError
+from carlab.evaluate.folder import RunFolder
+from carlab.evaluate.summary import Summary, difference
+from carlab.metrics.referring import PRECISIONS
+from carlab.recurrence import ClipAsRnn
+from tests.runs import make_dataset, make_run
+from tests.traces import make_trace
+
+SIZE = (48, 70)
+IDS = ("a", "b", "c")
+
+
+def truths(seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.integers(0, 4, SIZE) for name in IDS}
+
+
+def run(path: Path, model: ClipAsRnn, order: tuple[str, ...] = IDS) -> RunFolder:
+    traces = {name: [make_trace(kept=((0, 1), (0,)))] for name in order}
+    return make_run(path, model, make_dataset(truths()), traces)
+
+
+def test_images_may_come_in_any_order(tmp_path: Path, tiny: ClipAsRnn) -> None:
+    order = list(IDS)
+    Random(3).shuffle(order)
+    assert tuple(order) != IDS
+    first, second = (
+        Summary.of(run(tmp_path / str(n), tiny, names), IDS) for n, names in enumerate((IDS, tuple(order)))
+    )
+    assert {name: first.interval(name) for name in first.metrics} == {
+        name: second.interval(name) for name in second.metrics
+    }
+    assert first.per_class() == second.per_class()
+    assert difference(first, second, "mIoU") == (0, 0, 0)
+
+
+CHANGES: list[Callable[[Summary], Summary]] = [
+    lambda a: replace(a, protocol=replace(a.protocol, dataset="other")),
+    lambda a: replace(a, protocol=replace(a.protocol, split="train")),
+    lambda a: replace(a, protocol=replace(a.protocol, background=False)),
+    lambda a: replace(a, protocol=replace(a.protocol, labels_given=True)),
+    lambda a: replace(a, protocol=replace(a.protocol, images=IDS[:2])),
+]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_two_protocols_are_not_compared(
+    change: Callable[[Summary], Summary], tmp_path: Path, tiny: ClipAsRnn
+) -> None:
+    summary = Summary.of(run(tmp_path, tiny), IDS)
+    with pytest.raises(RunError):
+        difference(summary, change(summary), "mIoU")
+
+
+def test_who_was_wrongly_dropped_when_and_by_what_margin(tmp_path: Path, tiny: ClipAsRnn) -> None:
+    summary = Summary.of(run(tmp_path, tiny), IDS)
+    # dog falls at the second step, sofa at the first; both are true everywhere, with 0.12 against 0.3.
+    assert {drop[:3] for drop in summary.wrong_drops()} == {
+        (name, *fell) for name in IDS for fell in (("sofa", 1), ("dog", 2))
+    }
+    np.testing.assert_allclose([drop[3] for drop in summary.wrong_drops()], 0.18, atol=1e-6)
+    assert [(step.right, step.kept, step.true) for step in summary.kept()] == [(6, 6, 9), (3, 3, 9)]
+
+
+def test_expressions_from_a_run(tmp_path: Path, tiny: ClipAsRnn) -> None:
+    trace = make_trace(("left cup", "right cup"), kept=((0, 1), (0,)))
+    truth = np.stack([trace.refined[0], ~trace.refined[0], trace.refined[0]])
+    fields = {"expressions": ("left cup", "right cup", "left cup"), "objects": ("1", "2", "1")}
+    data = make_dataset({"a": truth}, kind="referring", classes=(), samples={"a": fields})
+    summary = Summary.of(make_run(tmp_path, tiny, data, {"a": [trace]}), ["a"])
+    area, whole = int(trace.refined[0].sum()), SIZE[0] * SIZE[1]
+    assert summary.value("mIoU per expression") == pytest.approx(2 / 3)
+    assert summary.value("mIoU per object") == 1 / 2
+    assert summary.value("cIoU") == pytest.approx(2 * area / (area + whole))
+    assert [summary.value(f"precision at {at}") for at in PRECISIONS] == pytest.approx([2 / 3] * 5)
+    assert "target accuracy" not in summary.metrics
+
+
+def test_grefcoco_also_counts_targets(tmp_path: Path, tiny: ClipAsRnn) -> None:
+    trace = make_trace(("a cup", "a camel"), kept=((0,),))
+    truth = np.stack([np.ones(SIZE, bool), np.zeros(SIZE, bool)])
+    fields = {"expressions": trace.queries, "objects": ("1", "")}
+    data = make_dataset({"a": truth}, name="grefcoco", kind="referring", classes=(), samples={"a": fields})
+    summary = Summary.of(make_run(tmp_path, tiny, data, {"a": [trace]}), ["a"])
+    assert summary.value("no-target accuracy") == summary.value("target accuracy") == 1
+    iou = trace.refined[0].mean()
+    assert summary.value("mIoU per expression") == pytest.approx((iou + 1) / 2)
+
+
+def test_videos_are_means_over_frames_then_over_objects(tmp_path: Path, tiny: ClipAsRnn) -> None:
+    good, bad = make_trace(("dog",), kept=((0,),)), make_trace(("dog",), kept=((),))
+    made = {"x/0": good, "x/1": bad, "y/0": good}
+    truth = dict.fromkeys(made, good.refined)
+    fields = {name: {"expressions": ("dog",), "objects": ("1",), "video": name[0]} for name in made}
+    data = make_dataset(truth, kind="video", classes=(), samples=fields)
+    folder = make_run(tmp_path, tiny, data, {name: [trace] for name, trace in made.items()})
+    summary = Summary.of(folder, list(made))
+    assert (summary.value("J"), summary.value("F"), summary.value("J&F")) == (0.75, 0.75, 0.75)
+    assert len(summary.rows) == 2
