@@ -60,9 +60,9 @@ def test_load_by_name(clip_folders: tuple[Path, Path]) -> None:
     assert model.proposer.backbone is model.classifier.backbone
 
 
-@pytest.mark.parametrize("name", ["", "voc", "reference", "reference/imagenet", "offline/voc"])
+@pytest.mark.parametrize("name", ["", "voc", "reference", "reference/imagenet", "offline/coco"])
 def test_unknown_presets(name: str) -> None:
-    with pytest.raises(SettingError, match="expected a preset out of offline, reference/voc"):
+    with pytest.raises(SettingError, match="expected a preset out of offline, offline/voc, reference/voc"):
         load(name)
 
 
