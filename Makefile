@@ -15,7 +15,7 @@ demo: .venv/installed
 
 test: .venv/installed
 	$(BIN)/python -m pytest -q
-	$(BIN)/python -m pytest -q --nbval-lax notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval-lax notebooks
 
 # Widgets in a real JupyterLab, in Chromium. Installs Chromium where that can be done; skips where it cannot.
 test-browser: .venv/installed
