@@ -49,6 +49,7 @@ def main(data: str, runs: str, *sections: str) -> None:
         for command in first:
             run(command)
         shown = "\n".join(f"    carlab {command}" for command in [*first, last])
+        shown = shown.replace(data, "DATA").replace(runs, "RUNS")
         parts.append(f"### {title}\n\n{shown}\n\n{run(f'{last} --format markdown')}")
     write("results.md", "results.py", parts)
 

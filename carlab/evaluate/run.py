@@ -91,6 +91,8 @@ def models_of(dataset: Dataset, model: ClipAsRnn, changes: Changes) -> Models:
     """The changed model of each pass; referring data sets ask each expression alone."""
     if dataset.kind != "semantic":
         changes = replace(changes, refer=True)
+    if dataset.labels_given:
+        changes = replace(changes, theta=0.0)  # nobody is to fall who is known to be there
     return tuple(changes.apply(stuff_pass(model) if part.stuff else model) for part in dataset.passes)
 
 
