@@ -44,7 +44,7 @@ COUNTS = st.lists(st.integers(0, 20).flatmap(lambda u: st.tuples(st.integers(0, 
 
 @given(pairs=COUNTS, flags=st.data())
 def test_ratios_are_the_scores_by_definition(pairs: list[tuple[int, int]], flags: st.DataObject) -> None:
-    empty = [(below == 0, flags.draw(st.booleans()) if below else True) for _, below in pairs]
+    empty = [(not above and flags.draw(st.booleans()), flags.draw(st.booleans())) for above, _ in pairs]
     found = ratios(np.array(pairs), np.array(pairs[:1]), np.array(empty))
     values = [above / below if below else 1.0 for above, below in pairs]
     assert tuple(found) == SCORES + TARGET_SCORES
