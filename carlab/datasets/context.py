@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int
 
-from carlab.datasets.layout import class_names, damaged, find_root, need, read_lines
+from carlab.datasets.layout import class_names, damaged, find_root, in_range, need, read_lines
 from carlab.datasets.protocol import Dataset, Sample
 from carlab.datasets.semantic import labelled, one_based, semantic
 
@@ -52,11 +52,11 @@ def context459(root: Path, split: str) -> Dataset:
 
 
 def read_mat(file: Path, classes: int) -> Int[np.ndarray, "h w"]:
-    """The `LabelMap` of a MATLAB file; what is beyond the classes ("empty") is unlabelled."""
+    """The `LabelMap` of a MATLAB file; 0 is unlabelled."""
     from scipy.io import loadmat
 
     try:
         labels = np.asarray(loadmat(file)["LabelMap"], dtype=np.int64)
     except Exception as error:  # a damaged MATLAB file raises almost anything
         raise damaged(file, "a LabelMap", error) from error
-    return one_based(np.where(labels > classes, 0, labels), ignored=0, background=False)
+    return in_range(one_based(labels, ignored=0, background=False), classes, file)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from scipy.io import savemat
 
 from carlab.datasets import DATASETS, load_dataset
 from carlab.errors import DatasetError
@@ -188,10 +189,24 @@ def test_names_that_a_mask_cannot_tell_apart(lines: tuple[str, ...], tmp_path: P
         load_dataset("folder", tmp_path)
 
 
-def test_a_damaged_matlab_file(tmp_path: Path) -> None:
+def no_matlab_file(path: Path) -> None:
+    save_text(path, "MATLAB 5.0 MAT-file" + "x" * 300)
+
+
+def no_label_map(path: Path) -> None:
+    savemat(path, {"Labels": labels()})
+
+
+def label_460(path: Path) -> None:
+    savemat(path, {"LabelMap": labels((0, 0, 460))})
+
+
+@pytest.mark.parametrize("save", [no_matlab_file, no_label_map, label_460])
+def test_a_damaged_matlab_file(save: Callable[[Path], None], tmp_path: Path) -> None:
     home = tmp_path / "VOC2010"
     save_text(home / "ImageSets" / "SegmentationContext" / "val.txt", "a")
     save_photo(home / "JPEGImages" / "a.jpg")
-    save_text(home / "trainval" / "a.mat", "MATLAB 5.0 MAT-file" + "x" * 300)
+    (home / "trainval").mkdir()
+    save(home / "trainval" / "a.mat")
     with pytest.raises(DatasetError, match=r"a\.mat"):
         load_dataset("context459", tmp_path)[0].truth()
