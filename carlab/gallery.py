@@ -25,11 +25,13 @@ class Gallery:
     """What a classifier has seen of one photo, and how its masks were refined.
 
     A picture is known by its prompter and its region, so a mask that did not
-    change between two steps, or between two runs, needs no new encoding.
+    change between two steps, or between two runs, needs no new encoding; and
+    a soft mask by its values, so that it need not even be resized again.
     """
 
     image: UInt8[np.ndarray, "h w 3"]
     classifier: MaskClassifier
+    regions: dict[Any, bytes] = field(default_factory=dict)
     pictures: dict[Any, UInt8[np.ndarray, "s1 s2 3"]] = field(default_factory=dict)
     embeddings: dict[Any, Float32[np.ndarray, " d"]] = field(default_factory=dict)
     refined: dict[Any, Bool[np.ndarray, "k h w"]] = field(default_factory=dict)
@@ -55,7 +57,7 @@ class Gallery:
         self, refiner: Refiner, masks: Float32[np.ndarray, "k i j"]
     ) -> Generator[Refine, Any, Bool[np.ndarray, "k h w"]]:
         """Ask for the final masks, unless the same soft masks were refined so before."""
-        key = refiner, masks.shape, blake2b(masks.tobytes(), digest_size=16).digest()
+        key = refiner, masks.shape, _digest(masks)
         if key in self.refined:
             return self.refined[key]
         final = yield Refine(refiner, self.image, masks)
@@ -66,18 +68,23 @@ class Gallery:
     def _draw(
         self, mask: Float32[np.ndarray, "i j"], threshold: float, prompter: VisualPrompter
     ) -> tuple[Any, UInt8[np.ndarray, "s1 s2 3"]]:
-        # One full-size mask at a time: at 12 megapixels a hundred would not fit.
-        region = resize_maps(mask[None], *self.image.shape[:2])[0] > threshold
-        key = prompter, _digest(region)
+        soft = threshold, mask.shape, _digest(mask)
+        key = prompter, self.regions.get(soft)
         picture = self.pictures.get(key)
+        if picture is None:
+            # One full-size mask at a time: at 12 megapixels a hundred would not fit.
+            region = resize_maps(mask[None], *self.image.shape[:2])[0] > threshold
+            key = prompter, _digest(np.packbits(region))
+            _remember(self.regions, {soft: key[1]})
+            picture = self.pictures.get(key)
         if picture is None:
             picture = self.classifier.look(prompter(self.image, region))
             _remember(self.pictures, {key: picture})
         return key, picture
 
 
-def _digest(region: Bool[np.ndarray, "h w"]) -> bytes:
-    return blake2b(np.packbits(region).data, digest_size=16).digest()
+def _digest(values: np.ndarray) -> bytes:
+    return blake2b(values.tobytes(), digest_size=16).digest()
 
 
 def _remember(store: dict[Any, Any], new: dict[Any, Any], most: int = LIMIT) -> None:

@@ -5,32 +5,30 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1] / "docs"
 END = "<!-- end -->\n"
 
 
-def write(page: str, script: str, parts: Iterable[str]) -> None:
-    """Replace what stands in a page of docs/ between the mark of its script and the end."""
-    path, mark = DOCS / page, f"<!-- measured: python figures/{script} -->\n"
+def write(page: str, command: str, text: str) -> None:
+    """Replace what stands in a page of docs/ between the mark of the command that measured it and its end."""
+    path, mark = DOCS / page, f"<!-- measured: python figures/{command} -->\n"
     head, rest = path.read_text().split(mark)
     tail = rest.split(END, 1)[1]
-    text = "\n".join([f"Measured on {machine()}.\n", *parts])
-    path.write_text(f"{head}{mark}\n{text}\n{END}{tail}")
+    path.write_text(f"{head}{mark}\n{text}\n\nOn {machine()}.\n\n{END}{tail}")
 
 
-def run(arguments: str) -> str:
-    """What a `carlab` command prints."""
-    sys.stderr.write(f"carlab {arguments}\n")
+def run(command: str) -> str:
+    """What a command prints that begins with `carlab` or with `python -m`."""
+    sys.stderr.write(f"{command}\n")
+    program, *arguments = shlex.split(command)
+    if program == "carlab":
+        arguments = ["-c", "from carlab.cli import main; main()", *arguments]
     done = subprocess.run(  # noqa: S603 - our own commands
-        [sys.executable, "-c", "from carlab.cli import main; main()", *shlex.split(arguments)],
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
+        [sys.executable, *arguments], check=True, stdout=subprocess.PIPE, text=True, cwd=DOCS.parent
     )
-    return done.stdout
+    return done.stdout.strip()
 
 
 def machine() -> str:

@@ -1,30 +1,41 @@
-"""Run the benchmark and write docs/performance.md: every number of its tables comes from here.
+"""Run the benchmarks and write docs/performance.md: every number of its tables comes from here.
 
-Usage: `python figures/performance.py`; ten minutes on two cores, and nothing else should run.
+Usage: `python figures/performance.py [SECTION...]`; a quarter of an hour for all on two cores, and nothing
+else should run.
 """
+
+import sys
 
 from measured import run, write
 
-MEASUREMENTS = (
-    ("The method, single precision, beside the released schedule", "bench"),
-    ("bfloat16", "bench --dtype bfloat16 --no-released"),
-    (
+SECTIONS = {
+    "single": ("The method, single precision, beside the released schedule", "carlab bench"),
+    "bfloat16": ("bfloat16", "carlab bench --dtype bfloat16 --no-released"),
+    "offline": (
         "The offline backbone, a photo of 500 x 375",
-        "bench --preset offline -n 6 --width 500 --height 375 --no-released",
+        "carlab bench --preset offline -n 6 --width 500 --height 375 --no-released",
     ),
-    (
+    "queries": (
         "Growth with the number of queries, one step",
-        "bench --dtype bfloat16 -n 1 -n 5 -n 20 -n 80 --steps 1 --no-released",
+        "carlab bench --dtype bfloat16 -n 1 -n 5 -n 20 -n 80 --steps 1 --no-released",
     ),
-    (
+    "large": (
         "12 megapixels and 150 queries",
-        "bench --preset offline -n 150 --width 4000 --height 3000 --steps 1 --no-released",
+        "carlab bench --preset offline -n 150 --width 4000 --height 3000 --steps 1 --no-released",
     ),
-)
+    "many": ("Many photos", "python -m tests.throughput"),
+    "widgets": ("From a key to the redrawn figure", "python -m tests.browser.latency"),
+}
+
+
+def main(*sections: str) -> None:
+    """Measure these sections, or all."""
+    for section in sections or SECTIONS:
+        title, command = SECTIONS[section]
+        write(
+            "performance.md", f"performance.py {section}", f"### {title}\n\n    {command}\n\n{run(command)}"
+        )
+
 
 if __name__ == "__main__":
-    write(
-        "performance.md",
-        "performance.py",
-        [f"### {title}\n\n    carlab {command}\n{run(command)}" for title, command in MEASUREMENTS],
-    )
+    main(*sys.argv[1:])

@@ -15,8 +15,6 @@ ABLATIONS = (
     "theta=.2,.3,.5,.6",
     "recurrence=off",
 )
-
-
 IMAGES = 40
 """Images of an ablation: seventeen variants of eighty would take an hour."""
 
@@ -28,30 +26,29 @@ def commands(data: str, runs: str) -> dict[str, tuple[str, list[str], str]]:
     return {
         "voc": (
             "VOC 2012 val, 20 classes and background",
-            [f"sweep {voc} --split val -o {runs}/voc -g recurrence=on,off",
-             f"eval {voc} --split val --labels-given -o {runs}/voc-labels"],
-            f"report {runs}/voc/recurrence%3Don {runs}/voc/recurrence%3Doff {runs}/voc-labels",
+            [f"carlab sweep {voc} --split val -o {runs}/voc -g recurrence=on,off",
+             f"carlab eval {voc} --split val --labels-given -o {runs}/voc-labels"],
+            f"carlab report {runs}/voc/recurrence%3Don {runs}/voc/recurrence%3Doff {runs}/voc-labels",
         ),
-        "coco": ("COCO-Object, val2017", [f"eval {coco} -o {runs}/coco"], f"report {runs}/coco"),
+        "coco": ("COCO-Object, val2017", [f"carlab eval {coco} -o {runs}/coco"], f"carlab report {runs}/coco"),
         "ablations": (
             f"Ablations, the first {IMAGES} images of VOC 2012 val, one change at a time",
             [],
-            f"sweep {voc} --split val --limit {IMAGES} --each {ablation} -o {runs}/ablations",
+            f"carlab sweep {voc} --split val --limit {IMAGES} --each {ablation} -o {runs}/ablations",
         ),
     }  # fmt: skip
 
 
 def main(data: str, runs: str, *sections: str) -> None:
-    """Run what is missing, and write the page."""
-    parts, known = [], commands(data, runs)
+    """Run what is missing, and write those sections of the page, or all."""
+    known = commands(data, runs)
     for section in sections or known:
         title, first, last = known[section]
         for command in first:
             run(command)
-        shown = "\n".join(f"    carlab {command}" for command in [*first, last])
+        shown = "\n".join(f"    {command}" for command in [*first, last])
         shown = shown.replace(data, "DATA").replace(runs, "RUNS")
-        parts.append(f"### {title}\n\n{shown}\n\n{run(f'{last} --format markdown')}")
-    write("results.md", "results.py", parts)
+        write("results.md", f"results.py {section}", f"### {title}\n\n{shown}\n\n{run(f'{last} --format markdown')}")
 
 
 if __name__ == "__main__":

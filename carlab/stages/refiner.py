@@ -80,7 +80,8 @@ class DenseCrf:
             for group in groups:
                 if len(group):
                     labels = self._labels(image, masks[group])
-                    final[group] = labels[None] == np.arange(1, len(group) + 1)[:, None, None]
+                    for label, row in enumerate(group, start=1):
+                        np.equal(labels, label, out=final[row])
         return final
 
     def _labels(
