@@ -101,18 +101,16 @@ def run_task(task: Task) -> Measurement:
             trace = prepared.run()
     if task.device.startswith("cuda"):
         torch.cuda.synchronize()
-    total = perf_counter() - start
+    total, peak = perf_counter() - start, peak_bytes(task.device)
     rerun = float("nan") if task.as_released else seconds_again(prepared)
     kept = tuple(tuple(step.survivors.tolist()) for step in trace.steps)
-    return Measurement(
-        ledger.seconds, ledger.passes, total, rerun, peak_bytes(task.device), kept, trace.labels
-    )
+    return Measurement(ledger.seconds, ledger.passes, total, rerun, peak, kept, trace.labels)
 
 
 def seconds_again(prepared: Prepared) -> float:
     """Median seconds of a further run: other thresholds, no refiner, no picture that was not seen before."""
     spent = []
-    for theta in np.linspace(0, 1e-4, 9):
+    for theta in np.linspace(0, 1e-4, 5):
         start = perf_counter()
         prepared.run(
             filter=Threshold(float(theta), keep_best=True), refiner=NoRefiner(prepared.model.mask_threshold)

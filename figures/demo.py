@@ -25,11 +25,11 @@ def main() -> None:
     OUT.mkdir(exist_ok=True)
     for name, (photo, queries) in PHOTOS.items():
         trace = carlab.segment(photo(), queries)
-        print(f"=== {name} ===\n{trace}\n")  # noqa: T201 - a script's output
+        print(f"=== {name} ===\n{trace}\n")
         save_figure(overlay_figure(trace), OUT / f"{name}.overlay.png")
         save_figure(recurrence_figure(trace), OUT / f"{name}.recurrence.png")
         trace.save(OUT / f"{name}.trace.safetensors")
-    print(f"Pictures and traces are in {OUT.resolve()}; try: carlab show {OUT}/cat.trace.safetensors")  # noqa: T201
+    print(f"Pictures and traces are in {OUT.resolve()}; try: carlab show {OUT}/cat.trace.safetensors")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ SECTIONS = {
         "12 megapixels and 150 queries",
         "carlab bench --preset offline -n 150 --width 4000 --height 3000 --steps 1 --no-released",
     ),
-    "many": ("Many photos", "python -m tests.throughput"),
+    "many": ("A thousand photos", "python figures/throughput.py"),
     "widgets": ("From a key to the redrawn figure", "python -m tests.browser.latency"),
 }
 

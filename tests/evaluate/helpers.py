@@ -1,0 +1,47 @@
+"""Evaluate in one line, and what to compare of a run."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from carlab.changes import Changes
+from carlab.datasets import Dataset
+from carlab.evaluate.engine import Models, Outcome, Task, run_here
+from carlab.evaluate.folder import RunFolder
+from carlab.evaluate.run import Plan, evaluate
+from carlab.evaluate.summary import Summary
+from carlab.recurrence import ClipAsRnn
+
+here = partial(run_here, together=2, workers=0)
+
+
+def run(
+    dataset: Dataset, model: ClipAsRnn, out: Path, changes: Changes | None = None, **options: Any
+) -> Summary:
+    """Evaluate one variant in this process."""
+    options = {"engine": here, "keep_traces": "none"} | options
+    (summary,) = evaluate(dataset, model, [Plan(out, changes or Changes())], **options)
+    return summary
+
+
+def numbers(out: Path) -> dict[str, Any]:
+    """The records of a run by id, without what the clock said, nor who paid for shared passes."""
+    folder = RunFolder.read(out)
+    return {
+        record["id"]: {name: value for name, value in record.items() if name not in ("seconds", "passes")}
+        for record in folder.records(folder.ids)
+    }
+
+
+class Counting:
+    """An engine that remembers its tasks."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+
+    def __call__(
+        self, dataset: Dataset, variants: Sequence[Models], tasks: Sequence[Task]
+    ) -> Iterable[Outcome]:
+        self.tasks += tasks
+        return here(dataset, variants, tasks)
