@@ -72,7 +72,7 @@ class Offline:
     class_rows: Float[Tensor, "k d"]
     class_bias: Float[Tensor, " k"]
     sha256: str
-    scale: float = 1.0
+    scale: float = 2.0
     name_temperature: float = 0.1
     affinity_temperature: float = 0.15
     max_side: int = 576
