@@ -12,7 +12,7 @@ from measured import run, write
 ABLATIONS = (
     "prompter=circle,blur,circle+blur,grey,black,crop",
     "background=none,terrestrial,aquatic-atmospheric,man-made,all",
-    "theta=.2,.3,.5,.6",
+    "theta=.2,.4,.5,.6",
     "recurrence=off",
 )
 IMAGES = 40

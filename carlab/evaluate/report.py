@@ -5,13 +5,14 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan
-from typing import Any
 
-from carlab.compare import differences
 from carlab.display import columns, pad, printable
 from carlab.errors import RunError, SettingError
 from carlab.evaluate.summary import Summary, difference
 from carlab.metrics.bootstrap import Interval
+
+MOST_COLUMNS = 6
+"""Runs whose classes are told side by side."""
 
 
 @dataclass(frozen=True)
@@ -29,35 +30,18 @@ def tables(runs: Sequence[Summary]) -> list[Table]:
     found = [scores(runs, names)]
     found += [differing(runs, names)] if len(runs) > 1 else []
     if all(run.protocol.kind == "semantic" for run in runs):
-        found += [classes(runs, names), *(kept(run, name) for run, name in zip(runs, names, strict=True))]
+        found += [kept(runs, names)]
+        found += [classes(runs, names)] if len(runs) <= MOST_COLUMNS else []
     return found
 
 
 def run_names(runs: Sequence[Summary]) -> list[str]:
-    """What to call each run: its preset, and the settings in which the runs differ."""
-    if len(runs) == 1:
-        return [str(runs[0].manifest["models"][0].get("stage") and runs[0].manifest["provenance"]["preset"])]
-    first = runs[0].manifest
-    changed = {
-        name: None
-        for run in runs[1:]
-        for name, _, _ in differences(first["models"][0], run.manifest["models"][0])
-    }
+    """What to call each run: its folder, numbered where two are called alike."""
+    plain = [run.name + ", labels given" * run.protocol.labels_given for run in runs]
     return [
-        " ".join(
-            [run.manifest["provenance"]["preset"]]
-            + ["labels given"] * run.protocol.labels_given
-            + [f"{name.rpartition('.')[2]}={leaf(run.manifest['models'][0], name)}" for name in changed]
-        )
-        for run in runs
+        f"{name} ({plain[:place].count(name) + 1})" if plain.count(name) > 1 else name
+        for place, name in enumerate(plain)
     ]
-
-
-def leaf(settings: Any, name: str) -> Any:
-    """The setting with a dotted name; a long list as its length."""
-    for part in name.split("."):
-        settings = settings.get(part) if isinstance(settings, dict) else None
-    return f"{len(settings)} items" if isinstance(settings, list) else settings
 
 
 def scores(runs: Sequence[Summary], names: Sequence[str]) -> Table:
@@ -72,8 +56,9 @@ def scores(runs: Sequence[Summary], names: Sequence[str]) -> Table:
         for run, name in zip(runs, names, strict=True)
     )
     about = runs[0].protocol
+    presets = dict.fromkeys(run.manifest["provenance"]["preset"] for run in runs)
     return Table(
-        f"{about.dataset} {about.split}, percent with 95 % intervals over images",
+        f"{about.dataset} {about.split}, {', '.join(presets)}, percent with 95 % intervals over images",
         ("run", *metrics, "images"),
         rows,
     )
@@ -99,18 +84,24 @@ def classes(runs: Sequence[Summary], names: Sequence[str]) -> Table:
     return Table("IoU by class, percent", ("class", *names), rows)
 
 
-def kept(run: Summary, name: str) -> Table:
-    """Precision and recall of the words still kept after each step."""
-    rows = tuple(
-        (
-            f"step {t + 1}",
-            number(step.precision),
-            number(step.recall),
-            f"{step.kept / max(1, len(run.records)):.2f}",
-        )
-        for t, step in enumerate(run.kept())
+def kept(runs: Sequence[Summary], names: Sequence[str]) -> Table:
+    """Precision and recall of the words still kept: after each step of a run, after the last of several."""
+    rows = []
+    for run, name in zip(runs, names, strict=True):
+        steps = [
+            (
+                name,
+                f"step {t + 1}",
+                number(step.precision),
+                number(step.recall),
+                f"{step.kept / max(1, len(run.records)):.2f}",
+            )
+            for t, step in enumerate(run.kept())
+        ]
+        rows += steps if len(runs) == 1 else steps[-1:]
+    return Table(
+        "kept words, percent", ("run", "after", "precision", "recall", "words an image"), tuple(rows)
     )
-    return Table(f"kept words, {name}", ("after", "precision", "recall", "words an image"), rows)
 
 
 def text(runs: Sequence[Summary]) -> str:

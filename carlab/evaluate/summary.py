@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from jaxtyping import Float, Int64, Num
@@ -54,6 +55,8 @@ class Summary:
 
     Attributes
     ----------
+    name
+        That of the folder.
     rows, metrics
         Counts of each image (or each video), and from their sum to each score by name; the first is the
         headline.
@@ -61,6 +64,7 @@ class Summary:
         Errors by image.
     """
 
+    name: str
     protocol: Protocol
     manifest: Mapping[str, Any]
     records: Sequence[Mapping[str, Any]]
@@ -79,7 +83,9 @@ class Summary:
         protocol = Protocol(data["name"], **told, images=tuple(record["id"] for record in records))
         build = {"semantic": _semantic, "referring": _referring, "video": _video}[data["kind"]]
         rows, metrics = build(data, records)
-        return cls(protocol, folder.manifest, records, rows, metrics, failed)
+        return cls(
+            unquote(folder.path.resolve().name), protocol, folder.manifest, records, rows, metrics, failed
+        )
 
     @property
     def headline(self) -> tuple[str, float]:
