@@ -24,6 +24,7 @@ SECTIONS = {
         "carlab bench --preset offline -n 150 --width 4000 --height 3000 --steps 1 --no-released",
     ),
     "many": ("A thousand photos", "python figures/throughput.py"),
+    "sizes": ("How large files are", "python figures/sizes.py"),
     "widgets": ("From a key to the redrawn figure", "python -m tests.browser.latency"),
 }
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ import pytest
 from carlab.datasets import Dataset, Sample, load_dataset
 from carlab.evaluate.machines import run_on_ray
 from carlab.recurrence import ClipAsRnn
-from tests.evaluate.helpers import numbers, run
+from tests.evaluate.helpers import assert_alike, numbers, run
 
 ray = pytest.importorskip("ray")
 on_ray = partial(run_on_ray, workers=2)
@@ -35,15 +34,6 @@ def cluster() -> Iterator[None]:
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
     yield
     ray.shutdown()
-
-
-def assert_alike(there: dict[str, Any], here: dict[str, Any]) -> None:
-    """Every count is equal; a score may differ in its last bits, for its picture was in another batch."""
-    assert there.keys() == here.keys()
-    for identity, record in here.items():
-        other = dict(there[identity])
-        np.testing.assert_allclose(other.pop("drops"), record.pop("drops"), atol=1e-6)
-        assert other == record
 
 
 def test_both_engines_give_the_same_numbers(dataset: Dataset, tiny: ClipAsRnn, tmp_path: Path) -> None:

@@ -1,9 +1,12 @@
 """A run on disk: what it records, how it goes on, and what it refuses."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from subprocess import DEVNULL, Popen
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -18,8 +21,8 @@ from carlab.evaluate.manifest import manifest
 from carlab.evaluate.summary import Summary
 from carlab.ledger import open_ledger
 from carlab.recurrence import ClipAsRnn
-from tests.evaluate.conftest import PICTURES
-from tests.evaluate.helpers import Counting, here, numbers, run
+from tests.evaluate.conftest import PICTURES, save_pictures
+from tests.evaluate.helpers import Counting, assert_alike, here, numbers, run
 from tests.hostile.strings import HOSTILE
 
 
@@ -82,6 +85,29 @@ def test_an_interrupt_loses_only_what_was_in_work(dataset: Dataset, tiny: ClipAs
     rest = Counting()
     run(dataset, tiny, tmp_path / "run", engine=rest)
     assert len(rest.tasks) == PICTURES - 3
+
+
+def test_a_kill_loses_only_what_was_in_work(tmp_path: Path) -> None:
+    """The command itself, killed without warning once some images are done, and called again."""
+    number = 24
+    root = save_pictures(tmp_path / "data", number)
+    killed = start_command(root, tmp_path / "killed")
+    while len(list((tmp_path / "killed").glob("images/*.json"))) < 3:
+        assert killed.poll() is None
+        sleep(0.02)
+    killed.kill()
+    killed.wait()
+    done = RunFolder.read(tmp_path / "killed").ids
+    assert 3 <= len(done) < number
+    for name in ("killed", "whole"):
+        assert start_command(root, tmp_path / name).wait() == 0
+    assert_alike(numbers(tmp_path / "killed"), numbers(tmp_path / "whole"))
+
+
+def start_command(root: Path, out: Path) -> "Popen[bytes]":
+    command = ["eval", "folder", "--root", str(root), "--preset", "offline", "-o", str(out)]
+    program = [sys.executable, "-c", "from carlab.cli import main; main()", *command]
+    return Popen(program, stdout=DEVNULL, stderr=DEVNULL)
 
 
 OTHERS: list[tuple[str, Callable[[Dataset, ClipAsRnn], dict[str, Any]]]] = [
