@@ -155,6 +155,7 @@ def claimed(path: str | os.PathLike[str], manifest: Mapping[str, Any]) -> Iterat
         If the place cannot be written.
     """
     folder = RunFolder(Path(path), {"format": FORMAT, **manifest})
+    _no_stranger(folder)
     try:
         for place in (folder.path, folder.images, folder.traces):
             place.mkdir(parents=True, exist_ok=True)
@@ -176,7 +177,6 @@ def claimed(path: str | os.PathLike[str], manifest: Mapping[str, Any]) -> Iterat
         if file.exists():
             _same_run(RunFolder.read(path), folder)
         else:
-            _no_stranger(folder)
             write_file(file, json.dumps(folder.manifest, indent=1, allow_nan=False).encode())
         yield folder
     finally:
@@ -194,8 +194,8 @@ def _same_run(old: RunFolder, new: RunFolder) -> None:
 
 
 def _no_stranger(folder: RunFolder) -> None:
-    """Records without a manifest came from somewhere else."""
-    if any(folder.images.iterdir()):
+    """Records without a manifest came from somewhere else; nothing is written among them."""
+    if not (folder.path / "manifest.json").exists() and any(folder.images.glob("*")):
         raise RunError(
             f"expected a new folder or a run, got {str(folder.path)!r} with images but no manifest.json; "
             "choose another --out"

@@ -30,7 +30,7 @@ class Protocol:
     background: bool
     labels_given: bool
     images: tuple[str, ...]
-    """The images scored, in order."""
+    """The images scored, sorted."""
 
     def check_same(self, other: "Protocol") -> None:
         """Raise RunError unless the other is the same."""
@@ -74,8 +74,11 @@ class Summary:
 
     @classmethod
     def of(cls, folder: RunFolder, ids: Sequence[str]) -> "Summary":
-        """Sum up the records of those images that have one."""
-        everything = list(folder.records(ids))
+        """Sum up the records of those images that have one, in an order of their own.
+
+        The bootstrap draws rows by their place: sorted, the same records always give the same interval.
+        """
+        everything = list(folder.records(sorted(ids)))
         records = [record for record in everything if "error" not in record]
         failed = {record["id"]: record["error"] for record in everything if "error" in record}
         data = folder.manifest["dataset"]

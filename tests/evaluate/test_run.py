@@ -89,7 +89,7 @@ def test_an_interrupt_loses_only_what_was_in_work(dataset: Dataset, tiny: ClipAs
 
 def test_a_kill_loses_only_what_was_in_work(tmp_path: Path) -> None:
     """The command itself, killed without warning once some images are done, and called again."""
-    number = 24
+    number = 12
     root = save_pictures(tmp_path / "data", number)
     killed = start_command(root, tmp_path / "killed")
     while len(list((tmp_path / "killed").glob("images/*.json"))) < 3:
@@ -192,7 +192,7 @@ def test_a_bad_image_is_recorded_and_tried_again(
     assert not run(dataset, tiny, tmp_path / "run", engine=again).failed
     assert again.tasks == [(2, (0,))]
     run(dataset, tiny, tmp_path / "undisturbed")
-    assert numbers(tmp_path / "run") == numbers(tmp_path / "undisturbed")
+    assert_alike(numbers(tmp_path / "run"), numbers(tmp_path / "undisturbed"))
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"id": "another"}', '{"id": "1"'])
