@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
+from itertools import islice
 from time import perf_counter
 from typing import Any
 
@@ -22,6 +23,7 @@ from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 
 from carlab import probes
+from carlab.backbones.class_names import class_names
 from carlab.ledger import count, open_ledger, timed
 from carlab.presets import load
 from carlab.probes import as_numpy
@@ -148,8 +150,9 @@ def picture(task: Task) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def query_names(number: int) -> list[str]:
-    """So many queries: real words first, numbered ones after."""
-    return [*NAMES[:number], *(f"thing {k}" for k in range(len(NAMES), number))]
+    """So many different real words: the offline backbone has no mask for one that it does not know."""
+    words = dict.fromkeys([*NAMES, *(synonyms[0] for synonyms in class_names())])
+    return list(islice(words, number))
 
 
 def peak_bytes(device: str) -> int:
