@@ -4,12 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Float32, Shaped
-from plotly.subplots import make_subplots
+from jaxtyping import Float, Float32, Shaped
 
 from carlab.errors import ProbeError
 from carlab.figures.layers import SIDE, mosaic
-from carlab.figures.screen import NEUTRAL, blank, label, picture_figure
+from carlab.figures.screen import blank, chosen, label, picture_figure
 from carlab.overlay import colour_hex
 from carlab.probes import PROBES
 from carlab.trace import Trace
@@ -36,6 +35,9 @@ def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
     grid = trace.steps[t].cams.shape[1:]
     if axes == "n n" and value.shape[0] == grid[0] * grid[1]:
         return attention_chart(value[token].reshape(grid), token)
+    if axes == "q i j" and len(value) == len(trace.steps[t].active):
+        named = chosen(trace, -1, MOST_MAPS)
+        return maps_chart(in_place(trace, t, value, named), [label(trace.queries[k], 18) for k in named])
     if axes.endswith("i j") and value.ndim == 3:
         return maps_chart(value, row_names(trace, t, name, len(value)))
     if value.ndim == 1:
@@ -45,6 +47,17 @@ def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
         queries = active if len(active) == len(value) else np.arange(len(value))  # an edit may drop some
         return picture_figure(mosaic(value[:MOST_MAPS], queries[:MOST_MAPS], SIDE))
     return table_chart(value)
+
+
+def in_place(
+    trace: Trace, t: int, maps: Shaped[np.ndarray, "q i j"], queries: Sequence[int]
+) -> Float[np.ndarray, "k i j"]:
+    """Maps of these queries, each in its place in every step: all NaN once its query is gone."""
+    placed = np.full((len(queries), *maps.shape[1:]), np.nan, dtype=np.float32)
+    for place, index in enumerate(trace.steps[t].active):
+        if index in queries:
+            placed[queries.index(index)] = maps[place]
+    return placed
 
 
 def recorded(trace: Trace, t: int, name: str) -> Shaped[np.ndarray, "..."]:
@@ -81,24 +94,39 @@ def row_names(trace: Trace, t: int, name: str, rows: int) -> list[str]:
     return [str(number) for number in range(rows)]
 
 
-def maps_chart(maps: Float32[np.ndarray, "q i j"], names: Sequence[str]) -> go.Figure:
-    """Small multiples, each in its own range."""
+def maps_chart(maps: Shaped[np.ndarray, "k i j"], names: Sequence[str]) -> go.Figure:
+    """Small multiples, each in its own range, as one heat map: a browser takes long to draw many.
+
+    `z` is in [0, 1], None between the maps; the range of a map stands above it.
+    """
     shown = min(len(maps), MOST_MAPS)
-    across = min(4, shown)
-    rows = -(-shown // across)
-    figure = make_subplots(
-        rows, across, subplot_titles=list(names[:shown]), vertical_spacing=0.4 / (rows + 1)
-    )
+    i, j = maps.shape[1:]
+    across, gap = min(4, shown), 1 + max(i, j) // 5
+    down = -(-shown // across)
+    sheet = np.full((down * (i + gap), across * (j + gap) - gap), np.nan)
+    titles = []
     for place in range(shown):
-        figure.add_heatmap(
-            z=maps[place], colorscale="Inferno", showscale=False, hovertemplate=PLACE,
-            row=place // across + 1, col=place % across + 1,
-        )  # fmt: skip
-    figure.update_layout(blank(60 + 170 * rows).layout)
-    figure.update_xaxes(visible=False)
-    figure.update_yaxes(visible=False, autorange="reversed")
-    figure.update_annotations(font={"color": NEUTRAL, "size": 11})
+        top, left = place // across * (i + gap) + gap, place % across * (j + gap)
+        sheet[top : top + i, left : left + j], told = stretched(maps[place])
+        where = {"x": left + (j - 1) / 2, "y": top - 0.5, "yanchor": "bottom", "showarrow": False}
+        titles.append({"text": f"{names[place]}<br>{told}", "font": {"size": 11}, **where})
+    figure = blank(40 + 190 * down, annotations=titles)
+    figure.add_heatmap(
+        z=np.where(np.isnan(sheet), None, sheet.round(3)), zmin=0, zmax=1, colorscale="Inferno",
+        showscale=False, hoverongaps=False, hovertemplate="%{z:.2f} of the range<extra></extra>",
+    )  # fmt: skip
+    figure.update_xaxes(visible=False, constrain="domain")
+    figure.update_yaxes(visible=False, constrain="domain", scaleanchor="x", autorange="reversed")
     return figure
+
+
+def stretched(values: Shaped[np.ndarray, "i j"]) -> tuple[Float[np.ndarray, "i j"], str]:
+    """Brought to [0, 1], NaN where not finite; and its range in words."""
+    numbers = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+    if np.isnan(numbers).all():
+        return numbers, "gone"
+    low, high = np.nanmin(numbers), np.nanmax(numbers)
+    return (numbers - low) / ((high - low) or 1), f"{low:.3g} to {high:.3g}"
 
 
 def bars_chart(values: Shaped[np.ndarray, " n"], names: Sequence[str]) -> go.Figure:

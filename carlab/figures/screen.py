@@ -38,21 +38,48 @@ def chosen(trace: Trace, query: int, top: int = MOST_LINES) -> list[int]:
 
 def blank(height: int = 320, **layout: Any) -> go.Figure:
     """An empty figure without a background of its own, for light and dark pages."""
-    figure = go.Figure()
-    figure.update_layout(
-        height=height,
-        margin={"l": 48, "r": 12, "t": 28, "b": 40},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"color": NEUTRAL, "size": 12},
-        dragmode=False,
-        hoverlabel={"namelength": -1},
-        **layout,
-    )
     axis = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "linecolor": NEUTRAL}
-    figure.update_xaxes(**axis)
-    figure.update_yaxes(**axis)
-    return figure
+    return go.Figure(
+        layout={
+            "height": height,
+            "margin": {"l": 48, "r": 12, "t": 28, "b": 40},
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"color": NEUTRAL, "size": 12},
+            "dragmode": False,
+            "hoverlabel": {"namelength": -1},
+            "xaxis": axis,
+            "yaxis": axis,
+            **layout,
+        }
+    )
+
+
+def bring(figure: Any, chart: go.Figure) -> bool:
+    """Make a figure that is on the screen look like another chart, in place, where both hold the same parts.
+
+    This takes the browser a fraction of the time of a new figure.
+
+    Returns
+    -------
+    bool
+        False if they hold different parts; nothing is changed then.
+    """
+    if _parts(figure) != _parts(chart):
+        return False
+    old, new = figure.layout.to_plotly_json(), chart.layout.to_plotly_json()
+    with figure.batch_update():
+        figure.layout.update({name: value for name, value in new.items() if old.get(name) != value})
+        for shown, wanted in zip(figure.data, chart.data, strict=True):
+            shown.update(wanted.to_plotly_json())
+    return True
+
+
+def _parts(figure: Any) -> list[Any]:
+    layout = figure.layout
+    return [trace.type for trace in figure.data] + [
+        len(layout[name]) for name in ("shapes", "annotations", "images")
+    ]
 
 
 def picture_figure(picture: UInt8[np.ndarray, "h w 3"], height: int = 420) -> go.Figure:
@@ -106,11 +133,14 @@ def scores_chart(trace: Trace, query: int = -1, step: int = 0, top: int = MOST_L
 
 def emphasise(figure: Any, trace: Trace, query: int, step: int) -> None:
     """Bring a `scores_chart` up to date with the query and the step selected."""
-    for line in figure.data[:-2]:
-        index = int(line.customdata[0])
-        line.opacity = _opacity(index, query)
-        line.line.width = _line(index, query)["width"]
-    figure.layout.shapes[-1].update(x0=step + 1, x1=step + 1)
+    with figure.batch_update():
+        for line in figure.data[:-2]:
+            index = int(line.customdata[0])
+            line.opacity = _opacity(index, query)
+            line.line.width = _line(index, query)["width"]
+    # On its own and by its path: the browser then moves one line, and draws nothing else anew.
+    last = f"shapes[{len(figure.layout.shapes) - 1}]"
+    figure.plotly_relayout({f"{last}.x0": step + 1, f"{last}.x1": step + 1})
 
 
 def _line(index: int, query: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import traitlets
 
 from carlab.figures.inspection import probe_figure, recorded
 from carlab.figures.layers import layer_picture
-from carlab.figures.screen import picture_figure
+from carlab.figures.screen import bring, picture_figure
 from carlab.probes import PROBES
 from carlab.widgets.base import TraceWidget, html, quietly, rows
 
@@ -27,9 +27,10 @@ class ProbeInspector(TraceWidget):
 
     def build(self) -> None:
         """A menu of probes, the figure, and the numbers."""
-        self._quiet = False
+        self._quiet, self._drawn = False, ""
         self.menu = widgets.Dropdown(description="probe")
         self.figure = go.FigureWidget()
+        self.place = widgets.Box([self.figure])
         self.photo = go.FigureWidget(picture_figure(layer_picture(self.trace, 0, "mask", []), 260))
         self.photo.layout.width = 320
         self.dots = self.photo.add_scatter(mode="markers", showlegend=False, hoverinfo="none").data[0]
@@ -37,7 +38,7 @@ class ProbeInspector(TraceWidget):
         self.facts = html()
         self.children = [
             self.menu,
-            rows(self.figure, widgets.VBox([self.facts, self.photo], layout={"min_width": "300px"})),
+            rows(self.place, widgets.VBox([self.facts, self.photo], layout={"min_width": "300px"})),
         ]
         self.menu.observe(self._picked, names="value")
         self.observe(lambda _: self.refresh(), names=["probe", "token"])
@@ -60,7 +61,8 @@ class ProbeInspector(TraceWidget):
         """Draw the probe in this step."""
         names = self.names()
         with quietly(self):
-            self.menu.options = names
+            if self.menu.options != tuple(names):
+                self.menu.options = tuple(names)
             self.menu.value = self.probe if self.probe in names else None
         if self.probe not in names:
             self._nothing(names)
@@ -69,21 +71,25 @@ class ProbeInspector(TraceWidget):
         relates = PROBES.get(self.probe) is not None and PROBES[self.probe].axes == "n n"
         token = min(self.token, len(value) - 1) if relates else 0
         chart = probe_figure(self.trace, self.step, self.probe, token)
-        chart.layout.width = 600
-        with self.figure.batch_update():
-            self.figure.data = ()
-            self.figure.layout = chart.layout
-            self.figure.add_traces(chart.data)
-        if relates:
-            self.figure.data[0].on_click(self._clicked)
+        chart.update_layout(width=600)
+        if self._drawn != self.probe or not bring(self.figure, chart):
+            self._draw(chart)
+            if relates:
+                self.figure.data[0].on_click(self._clicked)
         self._mark(relates, token)
         self.facts.value = facts(self.probe, value)
+
+    def _draw(self, chart: go.Figure) -> None:
+        """A figure of its own for each probe: nothing of another kind of chart stays."""
+        self.figure.close()
+        self.figure, self._drawn = go.FigureWidget(chart), self.probe
+        self.place.children = [self.figure]
 
     def _nothing(self, names: list[str]) -> None:
         told = f"not recorded in this step; there are {', '.join(names)}" if names else (
             "this trace holds no probes; record some: carlab.segment(photo, queries, record=['cam.*'])"
         )  # fmt: skip
-        self.figure.data = ()
+        self._draw(go.Figure())
         self.facts.value = f"<p>{escape(told)}</p>"
         self._mark(False, 0)
 

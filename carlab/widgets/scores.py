@@ -5,7 +5,7 @@ from typing import Any
 import plotly.graph_objects as go
 import traitlets
 
-from carlab.figures.screen import MOST_LINES, chosen, emphasise, scores_chart
+from carlab.figures.screen import MOST_LINES, bring, chosen, emphasise, scores_chart
 from carlab.widgets.base import NONE, TraceWidget
 
 
@@ -19,29 +19,33 @@ class ScorePlot(TraceWidget):
 
     def build(self) -> None:
         """The chart."""
-        self.figure = go.FigureWidget()
-        self.renew()
-        self.children = [self.figure]
+        self._draw(self.chart())
         self.observe(lambda _: self.renew(), names="top")
+
+    def chart(self) -> go.Figure:
+        """What is to be seen now."""
+        chart = scores_chart(self.trace, self.query, self.step, self.top)
+        return chart.update_layout(width=580)
 
     def refresh(self) -> None:
         """Emphasise the query and move the line of the step."""
         if chosen(self.trace, self.query, self.top) != self.named():
             self.renew()
             return
-        with self.figure.batch_update():
-            emphasise(self.figure, self.trace, self.query, self.step)
+        emphasise(self.figure, self.trace, self.query, self.step)
 
     def renew(self) -> None:
         """Draw another trace."""
-        chart = scores_chart(self.trace, self.query, self.step, self.top)
-        chart.layout.width = 580
-        with self.figure.batch_update():
-            self.figure.data = ()
-            self.figure.add_traces(chart.data)
-            self.figure.layout = chart.layout
+        chart = self.chart()
+        if not bring(self.figure, chart):
+            self.figure.close()
+            self._draw(chart)
+
+    def _draw(self, chart: go.Figure) -> None:
+        self.figure = go.FigureWidget(chart)
         for line in self.figure.data:
             line.on_click(self._clicked)
+        self.children = [self.figure]
 
     def named(self) -> list[int]:
         """Queries drawn by name."""

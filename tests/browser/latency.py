@@ -26,11 +26,22 @@ CELLS = [
     "from carlab.widgets import *\n"
     "from skimage import data\n"
     "a, b = Trace.load('a.safetensors'), Trace.load('b.safetensors')",
-    "linked(RecurrencePlayer(a), ScorePlot(a), ScoreMatrix(a), ProbeInspector(a))",
+    "linked(RecurrencePlayer(a), ScorePlot(a))",
+    "linked(RecurrencePlayer(a), ScoreMatrix(a))",
+    "linked(RecurrencePlayer(a), ProbeInspector(a, probe='cam.raw'))",
     "Compare(a, b)",
     f"lab = Lab(data.astronaut(), {WORDS}); lab",
     "lab.wait()",
 ]
+ROWS = (
+    (1, "step", ("player", "scores")),
+    (2, "step", ("", "matrix")),
+    (3, "step", ("", "probe inspector, maps")),
+    (4, "step", ("compare, left", "compare, right")),
+    (5, "theta", ("", "Lab, scores")),
+    (5, "opacity", ("Lab, photo",)),
+)
+"""Cell, slider, and the figures of the cell in order, those by name that are reported."""
 WATCH = """(figures) => {
     window.seen = figures.map(() => []);
     window.addEventListener("keydown", () => { window.pressed = performance.now(); }, true);
@@ -50,17 +61,14 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_page(viewport=LAPTOP)
         run_notebook(page, server.write("latency.ipynb", CELLS), len(CELLS))
-        for cell, slider, names in (
-            (1, "step", ("player", "scores", "matrix", "probe inspector")),
-            (2, "step", ("compare, left", "compare, right")),
-            (3, "theta", ("Lab, photo", "Lab, scores")),
-        ):
+        for cell, slider, names in ROWS:
             handle = (
                 output(page, cell).locator(".widget-hslider", has_text=slider).first.locator(".noUi-handle")
             )
             figures = [plot(output(page, cell), number) for number in range(len(names))]
             for name, times in zip(names, press(page, handle, figures), strict=True):
-                report(name, slider, times)
+                if name:
+                    report(name, slider, times)
 
 
 def press(page: Page, handle: Locator, figures: list[Locator]) -> list[list[float]]:

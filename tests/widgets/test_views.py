@@ -1,15 +1,17 @@
 """Every view driven through its traits, without a browser; its figure is that of the pure functions."""
 
+import json
 import subprocess
 import sys
 
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 import traitlets
 
-from carlab.figures.inspection import probe_figure
+from carlab.figures.inspection import maps_chart, probe_figure
 from carlab.figures.layers import LAYERS, data_uri, layer_picture
-from carlab.figures.screen import matrix, scores_chart
+from carlab.figures.screen import bring, matrix, matrix_chart, scores_chart
 from carlab.widgets import Compare, ProbeInspector, RecurrencePlayer, ScoreMatrix, ScorePlot, linked
 from carlab.widgets.base import TraceWidget
 from tests.traces import make_trace
@@ -160,6 +162,37 @@ def test_the_inspector_shows_any_probe(name: str) -> None:
             if getattr(pure, part, None) is not None:
                 np.testing.assert_array_equal(getattr(mine, part), getattr(pure, part))
     assert " x ".join(map(str, PROBED.steps[0].probes[name].shape)) in inspector.facts.value
+
+
+def test_maps_keep_their_place_when_others_are_gone() -> None:
+    maps = np.random.default_rng(2).random((1, 6, 9), np.float32)
+    trace = make_trace(["cat", "dog"], kept=((1,), (1,)), probes={"cam.raw": maps})
+    chart = probe_figure(trace, 1, "cam.raw")
+    assert chart.layout.annotations[0].text == "cat<br>gone"
+    assert chart.layout.annotations[1].text.startswith("dog<br>")
+    shown = np.array(chart.data[0].z, dtype=np.float64)
+    expected = (maps[0] - maps.min()) / (maps.max() - maps.min())
+    np.testing.assert_allclose(shown[-6:, -9:], expected, atol=6e-4)
+    assert np.isnan(shown[:, :9]).all()
+
+
+def test_values_that_are_not_finite_leave_gaps() -> None:
+    maps = np.array([[[0, 1], [np.nan, np.inf]], [[3, 3], [3, 3]]], dtype=np.float32)
+    chart = maps_chart(maps, ["a", "b"])
+    assert [note.text for note in chart.layout.annotations] == ["a<br>0 to 1", "b<br>3 to 3"]
+    shown = chart.data[0].z
+    assert shown[-2:, :2].tolist() == [[0.0, 1.0], [None, None]]
+    assert shown[-2:, -2:].tolist() == [[0.0, 0.0], [0.0, 0.0]]
+    json.loads(json.dumps(chart.data[0].z.tolist()), parse_constant=pytest.fail)
+
+
+def test_a_chart_is_changed_in_place_where_that_can_be() -> None:
+    charts = [scores_chart(make_trace(), step=t) for t in (0, 2)]
+    figure = go.Figure(charts[0])
+    assert bring(figure, charts[1])
+    assert json.loads(figure.to_json()) == json.loads(charts[1].to_json())
+    assert not bring(figure, matrix_chart(make_trace()))
+    assert json.loads(figure.to_json()) == json.loads(charts[1].to_json())
 
 
 def test_a_patch_is_chosen_by_a_click() -> None:
