@@ -37,9 +37,10 @@ def run_on_ray(
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
     place = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
-    actor: Any = ray.remote(**place, max_restarts=-1, max_task_retries=RETRIES)(Worker)
+    options: dict[str, Any] = {**place, "max_restarts": -1, "max_task_retries": RETRIES}
+    actor: Any = ray.remote(**options)(Worker)
     shared = ray.put((dataset, variants))  # the weights travel once to each machine
-    pool = ActorPool([actor.remote(shared) for _ in range(workers)])
+    pool: Any = ActorPool([actor.remote(shared) for _ in range(workers)])
     for outcomes in pool.map_unordered(lambda worker, task: worker.run.remote(task), tasks):
         yield from outcomes
 

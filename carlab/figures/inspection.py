@@ -111,8 +111,10 @@ def maps_chart(maps: Shaped[np.ndarray, "k i j"], names: Sequence[str]) -> go.Fi
         where = {"x": left + (j - 1) / 2, "y": top - 0.5, "yanchor": "bottom", "showarrow": False}
         titles.append({"text": f"{names[place]}<br>{told}", "font": {"size": 11}, **where})
     figure = blank(40 + 190 * down, annotations=titles)
+    gapped = sheet.round(3).astype(object)
+    gapped[np.isnan(sheet)] = None  # NaN is no JSON
     figure.add_heatmap(
-        z=np.where(np.isnan(sheet), None, sheet.round(3)), zmin=0, zmax=1, colorscale="Inferno",
+        z=gapped, zmin=0, zmax=1, colorscale="Inferno",
         showscale=False, hoverongaps=False, hovertemplate="%{z:.2f} of the range<extra></extra>",
     )  # fmt: skip
     figure.update_xaxes(visible=False, constrain="domain")

@@ -10,9 +10,9 @@ import traitlets
 
 from carlab.figures.inspection import probe_figure, recorded
 from carlab.figures.layers import layer_picture
-from carlab.figures.screen import bring, picture_figure
+from carlab.figures.screen import picture_figure
 from carlab.probes import PROBES
-from carlab.widgets.base import TraceWidget, html, quietly, rows
+from carlab.widgets.base import ChartBox, TraceWidget, html, quietly, rows
 
 
 class ProbeInspector(TraceWidget):
@@ -27,10 +27,9 @@ class ProbeInspector(TraceWidget):
 
     def build(self) -> None:
         """A menu of probes, the figure, and the numbers."""
-        self._quiet, self._drawn = False, ""
+        self._quiet = False
         self.menu = widgets.Dropdown(description="probe")
-        self.figure = go.FigureWidget()
-        self.place = widgets.Box([self.figure])
+        self.place = ChartBox(self._clicked)
         self.photo = go.FigureWidget(picture_figure(layer_picture(self.trace, 0, "mask", []), 260))
         self.photo.layout.width = 320
         self.dots = self.photo.add_scatter(mode="markers", showlegend=False, hoverinfo="none").data[0]
@@ -48,6 +47,10 @@ class ProbeInspector(TraceWidget):
         """Probes recorded for the image or in this step, in the order of the published table."""
         held = {*self.trace.probes, *self.trace.steps[self.step].probes}
         return [name for name in PROBES if name in held] + sorted(held - PROBES.keys())
+
+    def relates(self) -> bool:
+        """Whether the probe relates patches to patches, so that one is to be chosen."""
+        return self.probe in PROBES and PROBES[self.probe].axes == "n n"
 
     def renew(self) -> None:
         """Offer the probes of another trace."""
@@ -68,28 +71,18 @@ class ProbeInspector(TraceWidget):
             self._nothing(names)
             return
         value = recorded(self.trace, self.step, self.probe)
-        relates = PROBES.get(self.probe) is not None and PROBES[self.probe].axes == "n n"
+        relates = self.relates()
         token = min(self.token, len(value) - 1) if relates else 0
         chart = probe_figure(self.trace, self.step, self.probe, token)
-        chart.update_layout(width=600)
-        if self._drawn != self.probe or not bring(self.figure, chart):
-            self._draw(chart)
-            if relates:
-                self.figure.data[0].on_click(self._clicked)
+        self.figure = self.place.show(chart.update_layout(width=600), self.probe)
         self._mark(relates, token)
         self.facts.value = facts(self.probe, value)
-
-    def _draw(self, chart: go.Figure) -> None:
-        """A figure of its own for each probe: nothing of another kind of chart stays."""
-        self.figure.close()
-        self.figure, self._drawn = go.FigureWidget(chart), self.probe
-        self.place.children = [self.figure]
 
     def _nothing(self, names: list[str]) -> None:
         told = f"not recorded in this step; there are {', '.join(names)}" if names else (
             "this trace holds no probes; record some: carlab.segment(photo, queries, record=['cam.*'])"
         )  # fmt: skip
-        self._draw(go.Figure())
+        self.place.hide()
         self.facts.value = f"<p>{escape(told)}</p>"
         self._mark(False, 0)
 
@@ -114,7 +107,7 @@ class ProbeInspector(TraceWidget):
             self.token = int(points.point_inds[0])
 
     def _clicked(self, _: Any, points: Any, __: Any) -> None:
-        if points.xs:
+        if points.xs and self.relates():
             self.token = int(points.ys[0]) * self.trace.steps[0].cams.shape[2] + int(points.xs[0])
 
     def _picked(self, change: Any) -> None:

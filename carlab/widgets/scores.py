@@ -2,11 +2,10 @@
 
 from typing import Any
 
-import plotly.graph_objects as go
 import traitlets
 
-from carlab.figures.screen import MOST_LINES, bring, chosen, emphasise, scores_chart
-from carlab.widgets.base import NONE, TraceWidget
+from carlab.figures.screen import MOST_LINES, chosen, emphasise, scores_chart
+from carlab.widgets.base import NONE, ChartBox, TraceWidget
 
 
 class ScorePlot(TraceWidget):
@@ -19,13 +18,10 @@ class ScorePlot(TraceWidget):
 
     def build(self) -> None:
         """The chart."""
-        self._draw(self.chart())
+        self.place = ChartBox(self._clicked)
+        self.children = [self.place]
+        self.renew()
         self.observe(lambda _: self.renew(), names="top")
-
-    def chart(self) -> go.Figure:
-        """What is to be seen now."""
-        chart = scores_chart(self.trace, self.query, self.step, self.top)
-        return chart.update_layout(width=580)
 
     def refresh(self) -> None:
         """Emphasise the query and move the line of the step."""
@@ -36,16 +32,8 @@ class ScorePlot(TraceWidget):
 
     def renew(self) -> None:
         """Draw another trace."""
-        chart = self.chart()
-        if not bring(self.figure, chart):
-            self.figure.close()
-            self._draw(chart)
-
-    def _draw(self, chart: go.Figure) -> None:
-        self.figure = go.FigureWidget(chart)
-        for line in self.figure.data:
-            line.on_click(self._clicked)
-        self.children = [self.figure]
+        chart = scores_chart(self.trace, self.query, self.step, self.top)
+        self.figure = self.place.show(chart.update_layout(width=580))
 
     def named(self) -> list[int]:
         """Queries drawn by name."""

@@ -10,8 +10,8 @@ DRAWN = """[...figure.querySelectorAll(".main-svg > g:not(.hoverlayer, .draglaye
 
 
 def plot(part: Locator, number: int = 0) -> Locator:
-    """One of the figures in a part of the page."""
-    return part.locator(".js-plotly-plot").nth(number)
+    """One of the figures in a part of the page, hidden ones not counted."""
+    return part.locator(".js-plotly-plot:visible").nth(number)
 
 
 @contextmanager

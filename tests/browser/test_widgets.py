@@ -91,9 +91,9 @@ def test_inspector(page: Page, shot: Shot) -> None:
     inspector = output(page, INSPECTOR)
     expect(inspector).to_contain_text("Grad-CAM after relu")
     shot(inspector, "inspector-maps")
-    with redraws(plot(inspector)):
-        inspector.locator("select").select_option("affinity.attention")
+    inspector.locator("select").select_option("affinity.attention")
     expect(inspector).to_contain_text("patch attention")
+    expect(plot(inspector).locator(".scatterlayer .trace")).to_be_visible()  # the mark of the patch
     for map_or_photo in (0, 1):
         with redraws(plot(inspector)):
             click(plot(inspector, map_or_photo).locator(".nsewdrag").first, 0.75, 0.25 + 0.5 * map_or_photo)

@@ -13,7 +13,7 @@ from carlab.figures.inspection import maps_chart, probe_figure
 from carlab.figures.layers import LAYERS, data_uri, layer_picture
 from carlab.figures.screen import bring, matrix, matrix_chart, scores_chart
 from carlab.widgets import Compare, ProbeInspector, RecurrencePlayer, ScoreMatrix, ScorePlot, linked
-from carlab.widgets.base import TraceWidget
+from carlab.widgets.base import ChartBox, TraceWidget
 from tests.traces import make_trace
 
 VIEWS = (RecurrencePlayer, ScorePlot, ScoreMatrix, ProbeInspector)
@@ -189,10 +189,18 @@ def test_values_that_are_not_finite_leave_gaps() -> None:
 def test_a_chart_is_changed_in_place_where_that_can_be() -> None:
     charts = [scores_chart(make_trace(), step=t) for t in (0, 2)]
     figure = go.Figure(charts[0])
-    assert bring(figure, charts[1])
+    bring(figure, charts[1])
     assert json.loads(figure.to_json()) == json.loads(charts[1].to_json())
-    assert not bring(figure, matrix_chart(make_trace()))
-    assert json.loads(figure.to_json()) == json.loads(charts[1].to_json())
+
+
+def test_a_figure_for_each_kind_of_chart() -> None:
+    place = ChartBox(lambda *_: None)
+    lines, matrix = scores_chart(make_trace()), matrix_chart(make_trace())
+    shown = ((lines, ""), (matrix, ""), (lines, ""), (lines, "b"))
+    figures = [place.show(chart, kind) for chart, kind in shown]
+    assert figures[0] is figures[2]
+    assert len({id(figure) for figure in figures}) == 3
+    assert [box.layout.display for box in place.children] == ["none", "none", None]
 
 
 def test_a_patch_is_chosen_by_a_click() -> None:
