@@ -107,25 +107,22 @@ def chosen(engine: str, workers: int, together: int) -> "Engine":
 def run_all(
     loaded: Loaded, plans: Mapping[Path, "Changes"], limit: int | None, keep_traces: str, engine: "Engine"
 ) -> list["Summary"]:
-    """Run every plan, with a bar of what is left and the mean score so far."""
+    """Run every plan, with a bar of what is left and the score so far."""
     from tqdm import tqdm
 
     from carlab.evaluate.run import Plan, evaluate
 
     bar: "tqdm[Any]" = tqdm(unit="image", disable=None)
-    scores: list[float] = []
 
-    def progress(left: int, outcome: "Outcome") -> None:
+    def progress(left: int, outcome: "Outcome", score: str) -> None:
         record = outcome.record
         if "error" in record:
             bar.write(
                 f"carlab: {printable(record['id'])}: {printable(record['error'])}",
                 file=typer.get_text_stream("stderr"),
             )
-        elif record["score"] is not None:
-            scores.append(record["score"])
         bar.total = bar.n + left + 1
-        bar.set_postfix_str(f"mean score of an image {sum(scores) / max(1, len(scores)):.3f}", refresh=False)
+        bar.set_postfix_str(score, refresh=False)
         bar.update()
 
     with bar:

@@ -14,7 +14,7 @@ from carlab.evaluate.engine import Models, Outcome, Task, run_here
 from carlab.evaluate.folder import claimed
 from carlab.evaluate.keep import Keeper
 from carlab.evaluate.manifest import manifest
-from carlab.evaluate.summary import Summary
+from carlab.evaluate.summary import Running, Summary
 from carlab.presets import stuff_pass
 from carlab.recurrence import ClipAsRnn
 
@@ -38,7 +38,7 @@ def evaluate(
     limit: int | None = None,
     keep_traces: str = "worst:20",
     engine: Engine = run_here,
-    progress: Callable[[int, Outcome], None] | None = None,
+    progress: Callable[[int, Outcome, str], None] | None = None,
 ) -> list[Summary]:
     """Run what is missing of every plan, and sum up.
 
@@ -55,7 +55,8 @@ def evaluate(
     engine
         Where the work is done.
     progress
-        Called after each image of each run with the number of records still to come.
+        Called after each image of each run with the number of records still to come, and that run's headline
+        score so far, such as "mIoU 41.5"; "" before there is one.
 
     Raises
     ------
@@ -72,7 +73,11 @@ def evaluate(
             stack.enter_context(claimed(plan.out, manifest(dataset, models)))
             for plan, models in zip(plans, variants, strict=True)
         ]
-        keepers = [Keeper.of(folder, keep_traces, list(folder.records(ids))) for folder in folders]
+        there = [list(folder.records(ids)) for folder in folders]
+        keepers = [
+            Keeper.of(folder, keep_traces, records) for folder, records in zip(folders, there, strict=True)
+        ]
+        running = [Running(folder, records) for folder, records in zip(folders, there, strict=True)]
         missing = [
             (index, tuple(n for n, folder in enumerate(folders) if not folder.done(dataset.ids[index])))
             for index in indices
@@ -81,9 +86,10 @@ def evaluate(
         left = sum(len(numbers) for _, numbers in tasks)
         for outcome in engine(dataset, variants, tasks):
             store(dataset, outcome, keepers[outcome.variant])
+            running[outcome.variant].add(outcome.record)
             left -= 1
             if progress is not None:
-                progress(left, outcome)
+                progress(left, outcome, running[outcome.variant].told)
         return [Summary.of(folder, ids) for folder in folders]
 
 

@@ -84,8 +84,7 @@ class Summary:
         data = folder.manifest["dataset"]
         told = {name: data[name] for name in ("split", "kind", "background", "labels_given")}
         protocol = Protocol(data["name"], **told, images=tuple(record["id"] for record in records))
-        build = {"semantic": _semantic, "referring": _referring, "video": _video}[data["kind"]]
-        rows, metrics = build(data, records)
+        rows, metrics = _BUILD[data["kind"]](data, records)
         return cls(
             unquote(folder.path.resolve().name), protocol, folder.manifest, records, rows, metrics, failed
         )
@@ -125,6 +124,26 @@ class Summary:
             if index in record["true"] and margin is not None
         ]
         return sorted(found, key=lambda drop: drop[3])
+
+
+class Running:
+    """The headline of a run while it goes on; in a video it takes every frame for a video of its own."""
+
+    def __init__(self, folder: RunFolder, records: Sequence[Mapping[str, Any]]) -> None:
+        self.data = folder.manifest["dataset"]
+        self.sums: Any = 0
+        self.told = ""
+        """Such as "mIoU 41.5"; empty before the first image."""
+        for record in records:
+            self.add(record)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Count one more image, unless it failed."""
+        if "error" not in record:
+            rows, metrics = _BUILD[self.data["kind"]](self.data, [record])
+            self.sums = self.sums + rows.sum(0)
+            name, metric = next(iter(metrics.items()))
+            self.told = f"{name} {100 * metric(self.sums):.1f}"
 
 
 def difference(a: Summary, b: Summary, name: str) -> Interval:
@@ -203,3 +222,7 @@ def _video(
         "J": partial(_ratio, above=0, below=2),
         "F": partial(_ratio, above=1, below=2),
     }
+
+
+_BUILD = {"semantic": _semantic, "referring": _referring, "video": _video}
+"""From what the manifest says of the data, and records, to rows of counts and the scores of their sum."""

@@ -12,7 +12,8 @@ from carlab.figures.inspection import probe_figure, recorded
 from carlab.figures.layers import layer_picture
 from carlab.figures.screen import picture_figure
 from carlab.probes import PROBES
-from carlab.widgets.base import ChartBox, TraceWidget, html, quietly, rows
+from carlab.widgets.base import TraceWidget, html, quietly, rows
+from carlab.widgets.charts import ChartBox
 
 
 class ProbeInspector(TraceWidget):

@@ -5,7 +5,8 @@ from typing import Any
 import traitlets
 
 from carlab.figures.screen import MOST_LINES, chosen, emphasise, scores_chart
-from carlab.widgets.base import NONE, ChartBox, TraceWidget
+from carlab.widgets.base import NONE, TraceWidget
+from carlab.widgets.charts import ChartBox
 
 
 class ScorePlot(TraceWidget):

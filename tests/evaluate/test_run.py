@@ -57,20 +57,28 @@ def test_a_second_call_runs_nothing(dataset: Dataset, tiny: ClipAsRnn, tmp_path:
 
 def test_first_a_few_then_all(dataset: Dataset, tiny: ClipAsRnn, tmp_path: Path) -> None:
     assert len(run(dataset, tiny, tmp_path / "parts", limit=2).records) == 2
-    rest, left = Counting(), []
-    run(dataset, tiny, tmp_path / "parts", engine=rest, progress=lambda n, _: left.append(n))
+    rest, told = Counting(), []
+    done = run(
+        dataset,
+        tiny,
+        tmp_path / "parts",
+        engine=rest,
+        progress=lambda left, _, score: told.append((left, score)),
+    )
     assert rest.tasks == [(index, (0,)) for index in range(2, PICTURES)]
-    assert left == [3, 2, 1, 0]
+    assert [left for left, _ in told] == [3, 2, 1, 0]
+    name, value = done.headline
+    assert told[-1][1] == f"{name} {100 * value:.1f}"
     run(dataset, tiny, tmp_path / "whole")
     assert numbers(tmp_path / "parts") == numbers(tmp_path / "whole")
     assert len(run(dataset, tiny, tmp_path / "whole", limit=3).records) == 3
 
 
-def stopping(after: int) -> Callable[[int, Outcome], None]:
+def stopping(after: int) -> Callable[[int, Outcome, str], None]:
     """A user who interrupts."""
     seen = []
 
-    def progress(left: int, outcome: Outcome) -> None:
+    def progress(left: int, outcome: Outcome, _: str) -> None:
         seen.append(outcome)
         if len(seen) == after:
             raise KeyboardInterrupt

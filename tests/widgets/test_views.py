@@ -13,7 +13,8 @@ from carlab.figures.inspection import maps_chart, probe_figure
 from carlab.figures.layers import LAYERS, data_uri, layer_picture
 from carlab.figures.screen import bring, matrix, matrix_chart, scores_chart
 from carlab.widgets import Compare, ProbeInspector, RecurrencePlayer, ScoreMatrix, ScorePlot, linked
-from carlab.widgets.base import ChartBox, TraceWidget
+from carlab.widgets.base import TraceWidget
+from carlab.widgets.charts import ChartBox
 from tests.traces import make_trace
 
 VIEWS = (RecurrencePlayer, ScorePlot, ScoreMatrix, ProbeInspector)
