@@ -48,6 +48,18 @@ class Compare(widgets.VBox):
             ),
         ]
 
+    def show(self, a: Trace, b: Trace) -> None:
+        """Compare two others in place, under the same names.
+
+        Raises
+        ------
+        TraceError
+            If the photos differ in size; what is shown stays.
+        """
+        self.comparison = compare(a, b)
+        self.a.trace, self.b.trace = a, b
+        self.table.value = differences_html(self.comparison, self.names)
+
     def _step_of_a(self, change: Any) -> None:
         self.step = change["new"]
 

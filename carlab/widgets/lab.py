@@ -191,16 +191,19 @@ class Lab(widgets.VBox):
             self.stage.children = [player, self.tabs]
         for view in self.views:
             view.trace = trace
-        if self.pinned is not None:
-            self._show_difference(trace)
+        self._show_difference(trace)
 
     def _code_tab(self) -> widgets.VBox:
         note = html("The Python that makes this trace:")
         return widgets.VBox([note, self.source, rows(self.folder, self.export)])
 
     def _show_difference(self, trace: Trace) -> None:
-        if self.pinned is not None:
-            children = list(self.tabs.children)
+        if self.pinned is None:
+            return
+        children = list(self.tabs.children)
+        if isinstance(children[3], Compare):
+            children[3].show(self.pinned, trace)
+        else:
             children[3] = Compare(self.pinned, trace, ("pinned", "now"))
             self.tabs.children = children
 

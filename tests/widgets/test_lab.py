@@ -98,7 +98,12 @@ def test_a_pinned_run_is_compared_with_what_comes_next(lab: Lab) -> None:
     lab.pin.click()
     lab.controls.theta.value = 0.77
     lab.wait(SECONDS)
-    assert "0.77" in lab.tabs.children[3].table.value
+    comparison = lab.tabs.children[3]
+    assert "0.77" in comparison.table.value
+    lab.controls.theta.value = 0.66
+    lab.wait(SECONDS)
+    assert lab.tabs.children[3] is comparison
+    assert "0.66" in comparison.table.value
 
 
 def test_the_code_makes_the_same_trace(lab: Lab) -> None:

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import pytest
 import traitlets
 
+from carlab.errors import TraceError
 from carlab.figures.inspection import maps_chart, probe_figure
 from carlab.figures.layers import LAYERS, data_uri, layer_picture
 from carlab.figures.screen import bring, matrix, matrix_chart, scores_chart
@@ -254,6 +255,14 @@ def test_compare_links_both_and_says_what_differs() -> None:
     assert (view.a.step, view.b.step) == (2, 1)
     view.a.layer = "CAM"
     assert view.b.layer == "CAM"
+    figures = view.a.figure, view.b.figure
+    view.show(b, make_trace(theta=0.7))
+    assert (view.a.figure, view.b.figure) == figures
+    assert (view.step, view.a.step, view.b.step) == (1, 1, 1)
+    assert "0.7" in view.table.value
+    with pytest.raises(TraceError, match="one photo"):
+        view.show(b, make_trace(size=(20, 30)))
+    assert view.b.trace.settings["filter"]["theta"] == 0.7
 
 
 def test_views_need_no_torch() -> None:
