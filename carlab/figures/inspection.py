@@ -14,6 +14,8 @@ from carlab.probes import PROBES
 from carlab.trace import Trace
 
 MOST_MAPS = 12
+ROW = 230
+"""Most pixels that a row of maps is high."""
 PLACE = "row %{y}, column %{x}: %{z:.3g}<extra></extra>"
 
 
@@ -101,16 +103,18 @@ def maps_chart(maps: Shaped[np.ndarray, "k i j"], names: Sequence[str]) -> go.Fi
     """
     shown = min(len(maps), MOST_MAPS)
     i, j = maps.shape[1:]
-    across, gap = min(4, shown), 1 + max(i, j) // 5
-    down = -(-shown // across)
-    sheet = np.full((down * (i + gap), across * (j + gap) - gap), np.nan)
+    across, gap, head = min(4, shown), 1 + max(i, j) // 6, 1 + max(i, j) // 3
+    sheet = np.full((-(-shown // across) * (i + head), across * (j + gap) - gap), np.nan)
     titles = []
     for place in range(shown):
-        top, left = place // across * (i + gap) + gap, place % across * (j + gap)
+        top, left = place // across * (i + head) + head, place % across * (j + gap)
         sheet[top : top + i, left : left + j], told = stretched(maps[place])
         where = {"x": left + (j - 1) / 2, "y": top - 0.5, "yanchor": "bottom", "showarrow": False}
         titles.append({"text": f"{names[place]}<br>{told}", "font": {"size": 11}, **where})
-    figure = blank(40 + 190 * down, annotations=titles)
+    cell = min(SIDE / sheet.shape[1], ROW / (i + head))
+    figure = blank(
+        round(40 + cell * len(sheet)), annotations=titles, margin={"l": 0, "r": 0, "t": 4, "b": 36}
+    )
     gapped = sheet.round(3).astype(object)
     gapped[np.isnan(sheet)] = None  # NaN is no JSON
     figure.add_heatmap(
