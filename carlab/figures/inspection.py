@@ -33,6 +33,8 @@ def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
         If the probe was not recorded in this step or for this image.
     """
     value = recorded(trace, t, name)
+    if not value.size:
+        return empty_chart(value.shape)
     axes = PROBES[name].axes if name in PROBES else ""
     grid = trace.steps[t].cams.shape[1:]
     if axes == "n n" and value.shape[0] == grid[0] * grid[1]:
@@ -130,9 +132,16 @@ def stretched(values: Shaped[np.ndarray, "i j"]) -> tuple[Float[np.ndarray, "i j
     """Brought to [0, 1], NaN where not finite; and its range in words."""
     numbers = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
     if np.isnan(numbers).all():
-        return numbers, "gone"
+        return numbers, "no values"
     low, high = np.nanmin(numbers), np.nanmax(numbers)
     return (numbers - low) / ((high - low) or 1), f"{low:.3g} to {high:.3g}"
+
+
+def empty_chart(shape: tuple[int, ...]) -> go.Figure:
+    """Says that there is nothing: masks of survivors, when nobody survived."""
+    text = f"no values: {' x '.join(map(str, shape))}"
+    figure = blank(120, annotations=[{"text": text, "showarrow": False}])
+    return figure.update_xaxes(visible=False).update_yaxes(visible=False)
 
 
 def bars_chart(values: Shaped[np.ndarray, " n"], names: Sequence[str]) -> go.Figure:

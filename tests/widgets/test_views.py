@@ -170,7 +170,7 @@ def test_maps_keep_their_place_when_others_are_gone() -> None:
     maps = np.random.default_rng(2).random((1, 6, 9), np.float32)
     trace = make_trace(["cat", "dog"], kept=((1,), (1,)), probes={"cam.raw": maps})
     chart = probe_figure(trace, 1, "cam.raw")
-    assert chart.layout.annotations[0].text == "cat<br>gone"
+    assert chart.layout.annotations[0].text == "cat<br>no values"
     assert chart.layout.annotations[1].text.startswith("dog<br>")
     shown = np.array(chart.data[0].z, dtype=np.float64)
     expected = (maps[0] - maps.min()) / (maps.max() - maps.min())
@@ -203,6 +203,13 @@ def test_a_figure_for_each_kind_of_chart() -> None:
     assert figures[0] is figures[2]
     assert len({id(figure) for figure in figures}) == 3
     assert [box.layout.display for box in place.children] == ["none", "none", None]
+
+
+def test_a_probe_of_nobody() -> None:
+    masks = np.zeros((0, 6, 9), np.float32)
+    inspector = ProbeInspector(make_trace(kept=((),), probes={"refine.masks": masks}))
+    assert inspector.figure.layout.annotations[0].text == "no values: 0 x 6 x 9"
+    assert "nothing finite" in inspector.facts.value
 
 
 def test_a_patch_is_chosen_by_a_click() -> None:
