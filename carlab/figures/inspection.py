@@ -39,11 +39,10 @@ def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
     grid = trace.steps[t].cams.shape[1:]
     if axes == "n n" and value.shape[0] == grid[0] * grid[1]:
         return attention_chart(value[token].reshape(grid), token)
-    if axes == "q i j" and len(value) == len(trace.steps[t].active):
-        named = chosen(trace, -1, MOST_MAPS)
-        return maps_chart(in_place(trace, t, value, named), [label(trace.queries[k], 18) for k in named])
     if axes.endswith("i j") and value.ndim == 3:
-        return maps_chart(value, row_names(trace, t, name, len(value)))
+        of_queries = axes == "q i j" and len(value) == len(trace.steps[t].active)
+        names = row_names(trace, t, name, len(value))
+        return maps_chart(*(in_place(trace, t, value) if of_queries else (value, names)))
     if value.ndim == 1:
         return bars_chart(value, row_names(trace, t, name, len(value)))
     if value.ndim == 4 and value.shape[-1] == 3:
@@ -54,14 +53,18 @@ def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
 
 
 def in_place(
-    trace: Trace, t: int, maps: Shaped[np.ndarray, "q i j"], queries: Sequence[int]
-) -> Float[np.ndarray, "k i j"]:
-    """Maps of these queries, each in its place in every step: all NaN once its query is gone."""
+    trace: Trace, t: int, maps: Shaped[np.ndarray, "q i j"]
+) -> tuple[Float[np.ndarray, "k i j"], list[str]]:
+    """Maps of the most telling queries, each in its place in every step, and their names.
+
+    A map is all NaN once its query is gone.
+    """
+    queries = chosen(trace, -1, MOST_MAPS)
     placed = np.full((len(queries), *maps.shape[1:]), np.nan, dtype=np.float32)
     for place, index in enumerate(trace.steps[t].active):
         if index in queries:
             placed[queries.index(index)] = maps[place]
-    return placed
+    return placed, [label(trace.queries[index], 18) for index in queries]
 
 
 def recorded(trace: Trace, t: int, name: str) -> Shaped[np.ndarray, "..."]:
