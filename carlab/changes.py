@@ -7,11 +7,13 @@ from carlab.errors import SettingError
 from carlab.queries import BACKGROUNDS, background_words
 from carlab.stages.prompter import prompts
 from carlab.stages.refiner import DenseCrf, NoRefiner
+from carlab.stages.regions import RegionMatch
 
 if TYPE_CHECKING:
     from carlab.recurrence import ClipAsRnn
 
 REFINERS = ("crf", "none")
+NO_REGIONS = "none"
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Changes:
     background: str | None = None
     background_weight: float | None = None
     refiner: str | None = None
+    regions: str | None = None
     keep_best: bool | None = None
     refer: bool = False
     max_steps: int | None = None
@@ -40,7 +43,7 @@ class Changes:
         """
         # eta comes first: a refiner that cuts takes it over.
         model = changed(model, mask_threshold=self.eta, max_steps=self.max_steps, batch=self.batch)
-        return replace(
+        model = replace(
             model,
             proposer=self._proposer(model.proposer),
             prompter=model.prompter if self.prompter is None else prompts(self.prompter.split("+")),
@@ -48,6 +51,11 @@ class Changes:
             refiner=self._refiner(model),
             background=model.background if self.background is None else words(self.background),
         )
+        if self.regions in (None, NO_REGIONS):
+            return model
+        from carlab.presets import match_regions
+
+        return match_regions(model, self.regions)
 
     def _proposer(self, proposer: Any) -> Any:
         if self.box is not None:
@@ -61,11 +69,16 @@ class Changes:
             raise SettingError(
                 f"expected a refiner out of {', '.join(REFINERS)}, got {self.refiner!r}; choose one of them"
             )
+        if isinstance(model.refiner, RegionMatch):
+            base = self._base(model.refiner.base, model.mask_threshold)
+            return base if self.regions == NO_REGIONS else replace(model.refiner, base=base)
+        return self._base(model.refiner, model.mask_threshold)
+
+    def _base(self, refiner: Any, threshold: float) -> Any:
         if self.refiner == "none":
-            return NoRefiner(model.mask_threshold)
-        refiner = (
-            DenseCrf() if self.refiner == "crf" and isinstance(model.refiner, NoRefiner) else model.refiner
-        )
+            return NoRefiner(threshold)
+        if self.refiner == "crf" and isinstance(refiner, NoRefiner):
+            refiner = DenseCrf()
         return replace(refiner, compete=False) if self.refer and isinstance(refiner, DenseCrf) else refiner
 
 

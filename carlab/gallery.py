@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 from carlab.ledger import timed
 from carlab.overlay import resize_maps
-from carlab.probes import editing, probe
+from carlab.probes import editing, probe, watched
 from carlab.stages.protocols import MaskClassifier, Refiner, VisualPrompter
 from carlab.turns import Encode, Refine
 
@@ -57,6 +57,8 @@ class Gallery:
         self, refiner: Refiner, masks: Float32[np.ndarray, "k i j"]
     ) -> Generator[Refine, Any, Bool[np.ndarray, "k h w"]]:
         """Ask for the final masks, unless the same soft masks were refined so before."""
+        if watched("refine.regions"):
+            return (yield Refine(refiner, self.image, masks))
         key = refiner, masks.shape, _digest(masks)
         if key in self.refined:
             return self.refined[key]

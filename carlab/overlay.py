@@ -3,7 +3,7 @@
 import colorsys
 
 import numpy as np
-from jaxtyping import Bool, Float32, Integer, UInt8
+from jaxtyping import Bool, Float32, Integer, Shaped, UInt8
 from PIL import Image
 
 OKABE_ITO = (
@@ -54,6 +54,24 @@ def paint(
         tint = np.array(colour(int(label) - 1), dtype=np.float32)
         painted[region] += opacity * (tint - painted[region])
         painted[edge(region)] = 0.6 * tint
+    return painted.round().astype(np.uint8)
+
+
+def paint_regions(
+    image: UInt8[np.ndarray, "h w 3"], regions: Shaped[np.ndarray, "m i j"], opacity: float = 0.5
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Paint every region in a colour of its own, with its border; small ones lie over large ones."""
+    labels = np.zeros(regions.shape[1:], dtype=np.int32)
+    largest_first = np.argsort(-np.count_nonzero(regions, axis=(1, 2)), kind="stable")
+    for label, index in enumerate(largest_first, 1):
+        labels[regions[index] > 0] = label
+    labels = np.asarray(Image.fromarray(labels).resize(image.shape[1::-1], Image.Resampling.NEAREST))
+    colours = np.array([(0, 0, 0), *map(colour, range(len(regions)))], dtype=np.float32)
+    painted = image + opacity * (labels > 0)[..., None] * (colours[labels] - image)
+    border = np.zeros(labels.shape, dtype=bool)
+    border[1:] |= labels[1:] != labels[:-1]
+    border[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    painted[border] *= 0.5
     return painted.round().astype(np.uint8)
 
 

@@ -21,6 +21,7 @@ from carlab.stages.filter import Threshold
 from carlab.stages.prompter import Combined, Crop, Prompt, prompts
 from carlab.stages.proposer import GradCam
 from carlab.stages.refiner import DenseCrf
+from carlab.stages.regions import SUPERPIXELS, RegionMatch, Regions, Superpixels
 
 BASE_16 = "openai/clip-vit-base-patch16"
 LARGE_14 = "openai/clip-vit-large-patch14"
@@ -39,6 +40,8 @@ class Numbers:
     prompts: tuple[str, ...]
     stuff_prompts: tuple[str, ...] | None = None
     """Prompts of the second pass over stuff classes, where they differ."""
+    iom: float = 0.6
+    """Share of the smaller of the two that a region and a mask must have in common to match."""
     classifier: str = LARGE_14
     referring: bool = False
     paper_theta: float | None = None
@@ -49,22 +52,31 @@ _ADE = Numbers(0.6, 0.25, 0.7, ("grey", "blur"))
 
 DATASETS: dict[str, Numbers] = {
     "voc": Numbers(0.4, 0.6, 0.4, ("circle", "blur")),
-    "coco": Numbers(0.5, 0.3, 0.5, ("blur", "grey")),
-    "context": Numbers(0.6, 0.25, 0.4, ("blur", "circle"), ("blur", "grey"), paper_theta=0.2),
+    "coco": Numbers(0.5, 0.3, 0.5, ("blur", "grey"), iom=0.7),
+    "context": Numbers(0.6, 0.25, 0.4, ("blur", "circle"), ("blur", "grey"), iom=0.5, paper_theta=0.2),
     "pc459": Numbers(0.4, 0.25, 0.7, ("grey", "blur")),
     "ade150": _ADE,
     "ade847": _ADE,
     "refcoco": Numbers(
-        0.5, 0.3, 0.5, ("circle",), classifier=BASE_16, referring=True, paper_prompts=("circle", "blur")
+        0.5,
+        0.3,
+        0.5,
+        ("circle",),
+        iom=0.5,
+        classifier=BASE_16,
+        referring=True,
+        paper_prompts=("circle", "blur"),
     ),
-    "refcoco+": Numbers(0.2, 0.1, 0.5, ("circle", "blur"), classifier=BASE_16, referring=True),
-    "refcocog": Numbers(0.5, 0.1, 0.6, ("circle", "blur"), classifier=BASE_16, referring=True),
-    "gres": Numbers(0.5, 0.0, 0.3, ("circle",), referring=True),
+    "refcoco+": Numbers(0.2, 0.1, 0.5, ("circle", "blur"), iom=0.5, classifier=BASE_16, referring=True),
+    "refcocog": Numbers(0.5, 0.1, 0.6, ("circle", "blur"), iom=0.5, classifier=BASE_16, referring=True),
+    "gres": Numbers(0.5, 0.0, 0.3, ("circle",), iom=0.5, referring=True),
 }
 """Settings by data set; the proposer is always CLIP ViT-B/16."""
 
 RELEASED: dict[str, Any] = {"positions": "bilinear half", "side_multiple": 16}
 """Settings of a backbone as released (quirks 8 and 14)."""
+RELEASED_IOU = 0.9
+"""The released code keeps the union of the matched regions only above this; the paper writes 0.7."""
 
 PRESETS = (
     "offline",
@@ -79,6 +91,7 @@ def load(
     *,
     proposer: str | None = None,
     classifier: str | None = None,
+    regions: str | None = None,
     device: str = "cpu",
     dtype: str = "float32",
 ) -> ClipAsRnn:
@@ -90,6 +103,8 @@ def load(
         One of `PRESETS`.
     proposer, classifier
         Other backbones than the preset's: "offline", a local folder, or a hub name.
+    regions
+        What the final masks are matched to, see `match_regions`; None: nothing.
     device, dtype
         Where and in what precision the models compute, e.g. "cuda" and "bfloat16".
 
@@ -108,7 +123,8 @@ def load(
             "reference": reference,
             "paper": paper,
         }
-        return builders[kind](dataset or None, proposer=proposer, classifier=classifier, **places)
+        model = builders[kind](dataset or None, proposer=proposer, classifier=classifier, **places)
+        return model if regions is None else match_regions(model, regions)
     raise SettingError(f"expected a preset out of {', '.join(PRESETS)}, got {preset!r}; choose one of them")
 
 
@@ -232,6 +248,40 @@ def stuff_pass(model: ClipAsRnn) -> ClipAsRnn:
         return model
     draw = released_prompts if kind == "reference" else prompts
     return replace(model, prompter=draw(numbers.stuff_prompts))
+
+
+def match_regions(model: ClipAsRnn, name: str) -> ClipAsRnn:
+    """The model whose final masks are matched to regions of the photo (METHOD section 10).
+
+    The thresholds are those of the model's preset: IoM by data set, IoU 0.9 as released and 0.7 elsewhere.
+
+    Parameters
+    ----------
+    model
+        A model whose refiner makes masks; one that matches already matches to the new regions.
+    name
+        A SAM or HQ-SAM by folder or hub name, e.g. "syscv-community/sam-hq-vit-huge" as in the paper; or
+        "superpixels", which needs no weights and knows no objects.
+
+    Raises
+    ------
+    BackboneError
+        If the weights cannot be found or reached; they compute where the classifier does.
+    """
+    base = model.refiner.base if isinstance(model.refiner, RegionMatch) else model.refiner
+    kind, _, dataset = model.name.partition("/")
+    iom = DATASETS[dataset].iom if dataset in DATASETS else RegionMatch.iom
+    iou = RELEASED_IOU if kind == "reference" else RegionMatch.iou
+    return replace(model, refiner=RegionMatch(base, _regions(name, model), iom, iou))
+
+
+def _regions(name: str, model: ClipAsRnn) -> Regions:
+    if name == SUPERPIXELS:
+        return Superpixels()
+    from carlab.backbones.sam import load_sam
+
+    g = model.classifier
+    return load_sam(name, device=str(g.backbone.device) if isinstance(g, TemplateClassifier) else "cpu")
 
 
 def released_prompts(names: tuple[str, ...]) -> Prompt:

@@ -52,12 +52,15 @@ PROBES: dict[str, ProbeInfo] = {
     "classify.probs": ProbeInfo("q q", "step", "P_t: row = prompted image, rows sum to 1"),
     "filter.scores": ProbeInfo("q", "step", "diagonal of P_t, what the threshold sees"),
     "refine.masks": ProbeInfo("k i j", "end", "soft masks of the survivors, as the refiner gets them"),
+    "refine.regions": ProbeInfo(
+        "m h w", "end", "regions of the photo that final masks are matched to, 0 or 1"
+    ),
 }
 """Every probe: its axes, when it fires, what it is.
 
 Axis letters: Q all queries, q those active in the step, k survivors, B background queries,
 n patch tokens (i rows by j columns), c token width, d embedding width,
-p templates, s classifier input side, h w image rows and columns.
+p templates, s classifier input side, h w image rows and columns, m regions.
 """
 
 
@@ -129,6 +132,11 @@ def probe(name: str, value: Any) -> Any:
 def editing(*names: str) -> bool:
     """Whether an edit is open for any of `names`: then nothing remembered may be used."""
     return any(wanted in names for wanted, _ in _edits.get())
+
+
+def watched(name: str) -> bool:
+    """Whether someone records or edits this probe: then it must fire, whatever is remembered."""
+    return editing(name) or any(recorder.wants(name) for recorder in _recorders.get())
 
 
 def recorded_patterns() -> tuple[str, ...]:

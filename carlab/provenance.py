@@ -16,7 +16,7 @@ VERSIONS = {
 
 def settings(value: Any) -> Any:
     """Every field of a stage, nested, with its class; of a backbone all but its weights."""
-    if hasattr(value, "encode_images"):
+    if hasattr(value, "sha256"):
         plain = {field.name: getattr(value, field.name) for field in fields(value)}
         return {name: item for name, item in plain.items() if isinstance(item, str | int | float | None)}
     if is_dataclass(value) and not isinstance(value, type):
@@ -33,11 +33,11 @@ def provenance(model: Any) -> dict[str, str]:
     """Versions of what computed, and name and digest of each backbone."""
     made = {name: _version(distribution) for name, distribution in VERSIONS.items()}
     made["preset"] = model.name
-    for stage in ("proposer", "classifier"):
-        backbone = getattr(getattr(model, stage), "backbone", None)
-        if backbone is not None:
-            made[f"{stage}.backbone"] = backbone.name
-            made[f"{stage}.sha256"] = backbone.sha256
+    for stage, part in (("proposer", "backbone"), ("classifier", "backbone"), ("refiner", "regions")):
+        frozen: Any = getattr(getattr(model, stage), part, None)
+        if hasattr(frozen, "sha256"):
+            made[f"{stage}.{part}"] = frozen.name
+            made[f"{stage}.sha256"] = frozen.sha256
     return made
 
 

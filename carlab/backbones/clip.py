@@ -195,7 +195,7 @@ class Clip:
         return torch.cat([class_tokens, patches.flatten(2).mT], dim=1) + positions
 
 
-def weights_digest(model: CLIPModel) -> str:
+def weights_digest(model: torch.nn.Module) -> str:
     """sha256 over every weight, in order of name, in the precision it was loaded in."""
     digest = sha256()
     for name, weight in sorted(model.state_dict().items()):

@@ -96,6 +96,11 @@ class Offline:
             nearness = self.sentences.encode(texts, self.class_centre) @ self.class_names.T
             return (nearness / self.name_temperature).softmax(-1)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.class_rows.device
+
     @torch.no_grad()
     def trunk(self, image: UInt8[np.ndarray, "h w 3"]) -> Trunk:
         """The whole network once, last stage at stride 16; see `Trunk`."""

@@ -37,6 +37,7 @@ def evaluate(
     background: options.Background = None,
     background_weight: options.BackgroundWeight = None,
     refiner: options.Refiner = None,
+    regions: options.Regions = None,
     keep_best: options.KeepBest = None,
     max_steps: options.MaxSteps = None,
     batch: options.Batch = None,
@@ -54,7 +55,18 @@ def evaluate(
     from carlab.changes import Changes
 
     changes = Changes(
-        theta, eta, box, prompter, background, background_weight, refiner, keep_best, False, max_steps, batch
+        theta,
+        eta,
+        box,
+        prompter,
+        background,
+        background_weight,
+        refiner,
+        regions,
+        keep_best,
+        False,
+        max_steps,
+        batch,
     )
     loaded = Loaded.of(
         dataset, root, split, preset, proposer, classifier, device, dtype, labels_given=labels_given

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,7 +42,7 @@ def models() -> None:
     typer.echo(table(rows))
     typer.echo("\npresets and the backbones they need:")
     typer.echo(table(list(presets({name for name, _, _ in cached()}))))
-    typer.echo("\nA local folder with a transformers CLIP checkpoint works wherever a name does.")
+    typer.echo("\nA local folder with a transformers checkpoint works wherever a name does.")
 
 
 def doctor() -> None:
@@ -58,7 +59,7 @@ def doctor() -> None:
     )
     for line in devices():
         typer.echo(f"ok       {line}")
-    typer.echo(f"ok       {len(cached())} CLIP checkpoints in the hub's cache")
+    typer.echo(f"ok       {len(cached())} CLIP and SAM checkpoints in the hub's cache")
     for flag in FLAGS:
         if flag in os.environ:
             typer.echo(f"note     {flag}={os.environ[flag]}")
@@ -107,18 +108,22 @@ def devices() -> Iterator[str]:
 
 
 def presets(have: set[str]) -> Iterator[tuple[str, str]]:
-    """Each preset, and what it loads, or what is missing."""
+    """Each preset, and what it loads, or what is missing; and what can be matched to."""
     from carlab.presets import BASE_16, DATASETS
+    from carlab.stages.regions import SAM_HQ
+
+    def state(model: str) -> str:
+        return f"{model} ({'cached' if model in have else 'to be downloaded'})"
 
     yield "offline", "embedded, ready"
     for name, numbers in DATASETS.items():
         needed = dict.fromkeys((BASE_16, numbers.classifier))
-        state = [f"{model} ({'cached' if model in have else 'to be downloaded'})" for model in needed]
-        yield f"reference/{name}, paper/{name}", " x ".join(state)
+        yield f"reference/{name}, paper/{name}", " x ".join(map(state, needed))
+    yield "--regions", f"superpixels, ready; {state(SAM_HQ)}"
 
 
 def cached() -> list[tuple[str, int, str]]:
-    """Name, bytes and folder of the CLIP checkpoints in the hub's cache."""
+    """Name, bytes and folder of the CLIP and SAM checkpoints in the hub's cache."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -127,7 +132,7 @@ def cached() -> list[tuple[str, int, str]]:
     except CacheNotFound:
         return []
     found = ((r.repo_id, r.size_on_disk, str(r.repo_path)) for r in repositories if r.repo_type == "model")
-    return sorted(entry for entry in found if "clip" in entry[0].lower())
+    return sorted(entry for entry in found if re.search("clip|/sam", entry[0].lower()))
 
 
 def offline_files() -> list[Path]:

@@ -27,6 +27,10 @@ Background = Annotated[
 ]
 BackgroundWeight = Annotated[float | None, typer.Option(help="Weight of the background, 0 or more.")]
 Refiner = Annotated[str | None, typer.Option(help="crf or none.")]
+Regions = Annotated[
+    str | None,
+    typer.Option(help="Match the final masks to regions: a SAM by folder or hub name, superpixels, or none."),
+]
 KeepBest = Annotated[
     bool | None, typer.Option("--keep-best/--no-keep-best", help="Keep the best query when none passes.")
 ]

@@ -32,6 +32,7 @@ def segment(
     background: options.Background = None,
     background_weight: options.BackgroundWeight = None,
     refiner: options.Refiner = None,
+    regions: options.Regions = None,
     keep_best: options.KeepBest = None,
     refer: options.Refer = False,
     max_steps: options.MaxSteps = None,
@@ -56,7 +57,18 @@ def segment(
     check_patterns(tuple(record))
     make_folder(out)
     changes = Changes(
-        theta, eta, box, prompter, background, background_weight, refiner, keep_best, refer, max_steps, batch
+        theta,
+        eta,
+        box,
+        prompter,
+        background,
+        background_weight,
+        refiner,
+        regions,
+        keep_best,
+        refer,
+        max_steps,
+        batch,
     )
     model = changes.apply(load(preset, proposer=proposer, classifier=classifier, device=device, dtype=dtype))
     failed = segment_all(model, paths, names, out, record, figures)

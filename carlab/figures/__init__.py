@@ -7,6 +7,7 @@ from carlab.figures.strips import (
     matrix_figure,
     patches_figure,
     prompted_figure,
+    regions_figure,
 )
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "patches_figure",
     "prompted_figure",
     "recurrence_figure",
+    "regions_figure",
     "save_figure",
     "scores_figure",
 ]

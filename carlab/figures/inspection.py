@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Float, Float32, Shaped
+from jaxtyping import Float, Float32, Shaped, UInt8
 
+from carlab.display import thumbnail
 from carlab.errors import ProbeError
 from carlab.figures.layers import SIDE, mosaic
 from carlab.figures.screen import blank, chosen, label, picture_figure
-from carlab.overlay import colour_hex
+from carlab.overlay import colour_hex, paint_regions
 from carlab.probes import PROBES
 from carlab.trace import Trace
 
@@ -45,11 +46,21 @@ def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
         return maps_chart(*(in_place(trace, t, value) if of_queries else (value, names)))
     if value.ndim == 1:
         return bars_chart(value, row_names(trace, t, name, len(value)))
+    picture = pictured(trace, t, axes, value)
+    return table_chart(value) if picture is None else picture_figure(picture)
+
+
+def pictured(
+    trace: Trace, t: int, axes: str, value: Shaped[np.ndarray, "..."]
+) -> UInt8[np.ndarray, "h w 3"] | None:
+    """Prompted pictures side by side, or regions over the photo; None if the value is neither."""
+    if axes == "m h w" and value.ndim == 3:
+        return paint_regions(thumbnail(trace.image, SIDE), value)
     if value.ndim == 4 and value.shape[-1] == 3:
         active = trace.steps[t].active
         queries = active if len(active) == len(value) else np.arange(len(value))  # an edit may drop some
-        return picture_figure(mosaic(value[:MOST_MAPS], queries[:MOST_MAPS], SIDE))
-    return table_chart(value)
+        return mosaic(value[:MOST_MAPS], queries[:MOST_MAPS], SIDE)
+    return None
 
 
 def in_place(

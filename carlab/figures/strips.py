@@ -20,7 +20,7 @@ from carlab.figures.style import (
     style,
     text_at,
 )
-from carlab.overlay import edge, resize_maps
+from carlab.overlay import edge, paint_regions, resize_maps
 from carlab.probes import PROBES
 from carlab.trace import Trace
 
@@ -96,6 +96,24 @@ def prompted_figure(trace: Trace, t: int = 0) -> Figure:
     ]
     names = [trace.queries[query] for query in step.active]
     return _strip([Picture(*parts) for parts in zip(step.prompted, names, verdicts, strict=True)])
+
+
+def regions_figure(trace: Trace, name: str = "refine.regions") -> Figure:
+    """A recorded probe that holds regions of the photo, painted, beside the final masks.
+
+    Raises
+    ------
+    ProbeError
+        If the probe was not recorded, or holds no regions.
+    """
+    regions = _recorded(trace.probes, name, "m h w")
+    photo = thumbnail(trace.image, PIXELS)
+    return _strip(
+        [
+            Picture(paint_regions(photo, regions), name, f"{len(regions)} regions"),
+            Picture(painted(trace, PIXELS), "final masks", found(trace)),
+        ]
+    )
 
 
 def compare_figure(traces: Mapping[str, Trace]) -> Figure:

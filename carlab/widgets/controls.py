@@ -5,8 +5,9 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from carlab.changes import Changes
+from carlab.changes import NO_REGIONS, Changes
 from carlab.queries import BACKGROUNDS
+from carlab.stages.regions import SAM_HQ, SUPERPIXELS
 from carlab.widgets.base import quietly, rows
 from carlab.widgets.state import LabState
 
@@ -34,12 +35,16 @@ class Controls(widgets.VBox):
         self.keep_best = widgets.Checkbox(description="keep the best when none passes", indent=False)
         self.recurrence = widgets.Checkbox(description="recurrence", indent=False)
         self.refiner = widgets.ToggleButtons(options=("crf", "none"), style={"button_width": "70px"})
+        self.regions = widgets.Combobox(
+            description="regions", options=[NO_REGIONS, SUPERPIXELS, SAM_HQ], ensure_option=False,
+            continuous_update=False, layout=WIDE,
+        )  # fmt: skip
         self.reset = widgets.Button(description="reset", tooltip="back to the preset's settings")
         super().__init__(
             [
                 self.queries, self.background, self.theta, self.eta, self.box, self.prompts,
                 rows(self.keep_best, self.recurrence), rows(widgets.Label("refiner"), self.refiner),
-                self.preset, self.reset,
+                self.regions, self.preset, self.reset,
             ],
             **options,
         )  # fmt: skip
@@ -53,7 +58,7 @@ class Controls(widgets.VBox):
         """Every control that holds a value."""
         return (
             self.queries, self.background, self.theta, self.eta, self.box, self.prompts, self.keep_best,
-            self.recurrence, self.refiner, self.preset,
+            self.recurrence, self.refiner, self.regions, self.preset,
         )  # fmt: skip
 
     def state(self) -> LabState:
@@ -66,6 +71,7 @@ class Controls(widgets.VBox):
             "prompter": "+".join(self.prompts.value) or None,
             "background": self.background.value.strip() or "none",
             "refiner": self.refiner.value,
+            "regions": self.regions.value.strip() or NO_REGIONS,
             "keep_best": self.keep_best.value,
             "max_steps": None if self.recurrence.value else 1,
         }
@@ -88,6 +94,7 @@ class Controls(widgets.VBox):
             self.prompts.value = tuple(either("prompter").split("+")) if either("prompter") else ()
             self.background.value = either("background")
             self.refiner.value = either("refiner")
+            self.regions.value = either("regions")
             self.keep_best.value = either("keep_best")
             self.recurrence.value = c.max_steps is None
 

@@ -155,6 +155,8 @@ class Lab(widgets.VBox):
         def watch(stage: str, done: int, of: int) -> None:
             if stopped():
                 raise StoppedError
+            if stage == "refine":
+                self._say("refining …")
             if stage == "encode":
                 self.progress.max, self.progress.value = of, done
                 self.progress.layout.visibility = self.cancel.layout.visibility = "visible"
@@ -271,7 +273,7 @@ def stages_of(model: "ClipAsRnn") -> dict[str, Any]:
 
 def defaults_of(model: "ClipAsRnn") -> Any:
     """The model's own settings, in the words of the controls; None where it has no such setting."""
-    from carlab.changes import Changes
+    from carlab.changes import NO_REGIONS, Changes
     from carlab.queries import BACKGROUNDS
     from carlab.stages.prompter import prompts
     from carlab.stages.refiner import NoRefiner
@@ -279,12 +281,14 @@ def defaults_of(model: "ClipAsRnn") -> Any:
     names = (name for name in PROMPTS if prompts([name]) == model.prompter)
     known = next((name for name, words in BACKGROUNDS.items() if words == model.background), None)
     affinity = getattr(model.proposer, "affinity", None)
+    refiner, regions = getattr(model.refiner, "base", model.refiner), getattr(model.refiner, "regions", None)
     return Changes(
         theta=getattr(model.filter, "theta", 0.0),
         eta=model.mask_threshold,
         box=getattr(affinity, "box_threshold", 0.0),
         prompter=next(names, None),
         background=known or ", ".join(model.background) or "none",
-        refiner="none" if isinstance(model.refiner, NoRefiner) else "crf",
+        refiner="none" if isinstance(refiner, NoRefiner) else "crf",
+        regions=NO_REGIONS if regions is None else getattr(regions, "name", type(regions).__name__.lower()),
         keep_best=getattr(model.filter, "keep_best", False),
     )

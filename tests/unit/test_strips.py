@@ -15,9 +15,11 @@ from carlab.figures import (
     overlay_figure,
     patches_figure,
     prompted_figure,
+    regions_figure,
     save_figure,
     scores_figure,
 )
+from carlab.overlay import colour, paint_regions
 from tests.hostile.strings import HOSTILE
 from tests.traces import GRID, make_trace
 
@@ -62,6 +64,21 @@ def test_a_patch_is_framed_where_it_lies() -> None:
 def test_a_patch_outside_is_refused(patch: tuple[int, int]) -> None:
     with pytest.raises(SettingError, match="inside 6 rows and 9 columns"):
         patches_figure(make_trace(probes={"affinity.similarity": RELATED}), [patch])
+
+
+def test_regions_lie_over_the_photo_small_ones_on_top() -> None:
+    large = np.ones((6, 8), dtype=bool)
+    small = np.zeros((6, 8), dtype=bool)
+    small[2:4, 2:5] = True
+    trace = make_trace(probes={"refine.regions": np.stack([small, large])})
+    assert captions(regions_figure(trace))[0] == "2 regions"
+    photo = np.zeros((60, 80, 3), np.uint8)
+    painted = paint_regions(photo, np.stack([small, large]), opacity=1.0)
+    np.testing.assert_array_equal(painted[30, 35], colour(1))
+    np.testing.assert_array_equal(painted[50, 70], colour(0))
+    np.testing.assert_array_equal(paint_regions(photo, np.zeros((0, 6, 8), bool)), photo)
+    with pytest.raises(ProbeError, match=r"recorded probe of axes \(m h w\).*refine.regions"):
+        regions_figure(make_trace())
 
 
 def test_prompted_images_carry_their_verdict() -> None:

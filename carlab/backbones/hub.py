@@ -1,0 +1,139 @@
+"""Find and read a checkpoint: a local folder, the hub's cache, or the hub. Weights from safetensors alone."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+from typing import Any, NamedTuple, TypeVar
+
+from carlab.backbones.quiet import quiet
+from carlab.errors import BackboneError
+
+HUB_SECONDS = 8.0
+"""How long a hub may take to answer at all; name resolution has no timeout of its own."""
+
+_T = TypeVar("_T")
+
+
+class Family(NamedTuple):
+    """A kind of model: its name, transformers' types of it, a name on the hub, and what needs no weights."""
+
+    name: str
+    types: tuple[str, ...]
+    example: str
+    stand_in: str
+
+    @property
+    def ways_out(self) -> str:
+        """What to do when there is no such checkpoint."""
+        return f'give a local folder with the checkpoint, or use "{self.stand_in}"'
+
+
+def read_checkpoint(family: Family, name: str, read: Callable[[dict[str, Any]], _T]) -> _T:
+    """Find the checkpoint of a folder or hub name ("org/name", or "org/name@revision"), and read it.
+
+    `read` is given the arguments that transformers' `from_pretrained` takes to find it.
+
+    Raises
+    ------
+    BackboneError
+        If it cannot be found, reached or read, or is of another family.
+    """
+    folder = Path(name).expanduser()
+    source = _local_folder(family, folder) if name and folder.is_dir() else _hub_source(family, name)
+    try:
+        with quiet():
+            return read(source)
+    except Exception as error:  # loaders raise anything from OSError to RuntimeError and SafetensorError
+        raise BackboneError(
+            f"expected a {family.name} checkpoint with safetensors weights, got {name!r} "
+            f"({_first_line(error)}); {family.ways_out}"
+        ) from error
+
+
+def check_weights(name: str, model: Any, report: dict[str, Any]) -> None:
+    """Refuse a model that lacks weights or holds broken ones, by what transformers reported of its loading.
+
+    Raises
+    ------
+    BackboneError
+        Which tensors, and what is wrong with them.
+    """
+    missing = sorted(map(str, report["missing_keys"])) + sorted(map(str, report.get("mismatched_keys", ())))
+    broken = [key for key, weight in model.state_dict().items() if not weight.isfinite().all()]
+    for problem, keys in (("lacks", missing), ("has NaN or infinity in", broken)):
+        if keys:
+            raise BackboneError(
+                f"expected whole, finite weights, got {name!r}, which {problem} {len(keys)} tensors "
+                f"({keys[0]}, ...); download or save the checkpoint again"
+            )
+
+
+def _local_folder(family: Family, folder: Path) -> dict[str, Any]:
+    try:
+        kind = json.loads((folder / "config.json").read_text())["model_type"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BackboneError(
+            f"expected a folder with a transformers config.json, got {str(folder)!r} "
+            f"({_first_line(error)}); save the model there with save_pretrained"
+        ) from error
+    if kind not in family.types:
+        raise BackboneError(
+            f"expected a checkpoint of type {' or '.join(map(repr, family.types))}, got {kind!r} "
+            f"in {str(folder)!r}; {family.ways_out}"
+        )
+    return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
+
+
+def _hub_source(family: Family, name: str) -> dict[str, Any]:
+    repository, _, revision = name.partition("@")
+    if len(repository.split("/")) != 2 or repository.startswith((".", "/", "~")):
+        raise BackboneError(
+            f'expected "{family.stand_in}", a folder that exists, or a hub name like "{family.example}", '
+            f"got {name!r}; run `carlab models` to see what can be loaded here"
+        )
+    return {
+        "pretrained_model_name_or_path": repository,
+        "revision": revision or "main",
+        "local_files_only": _is_cached(repository, revision or "main")
+        or not _reachable(family, name, repository),
+    }
+
+
+def _is_cached(repository: str, revision: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(repository, "config.json", revision=revision), str)
+
+
+def _reachable(family: Family, name: str, repository: str) -> bool:
+    """Ask the hub once, briefly: without this, a closed network costs minutes of retries."""
+    from huggingface_hub import HfApi
+
+    failure: list[Exception] = [TimeoutError(f"no answer in {HUB_SECONDS:.0f} s")]
+
+    def ask() -> None:
+        try:
+            HfApi().model_info(repository, timeout=HUB_SECONDS / 2)
+            failure.clear()
+        except Exception as error:
+            failure[:] = [error]
+
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}:
+        failure[:] = [ConnectionError("HF_HUB_OFFLINE is set")]
+    else:
+        asking = Thread(target=ask, daemon=True)
+        asking.start()
+        asking.join(HUB_SECONDS)
+    if failure:
+        reason = _first_line(failure[0])
+        raise BackboneError(
+            f"expected {name!r} from the model hub, got nothing ({reason}); {family.ways_out}"
+        ) from failure[0]
+    return True
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]
