@@ -73,6 +73,23 @@ def test_errors_are_shown_in_place(lab: Lab, queries: str, told: str) -> None:
     assert lab.trace.queries == ("cat", "dog")
 
 
+def test_masks_are_matched_to_regions_and_back(lab: Lab) -> None:
+    plain = lab.trace.settings["refiner"]
+    lab.controls.regions.value = "superpixels"
+    assert lab.wait(SECONDS)
+    assert lab.trace.settings["refiner"]["stage"] == "RegionMatch"
+    assert "Changes(regions='superpixels')" in lab.source.value
+    matched = lab.state
+    lab.controls.regions.value = "no SAM"
+    assert lab.wait(SECONDS)
+    assert "a folder that exists" in lab.message.value
+    lab.controls.regions.value = ""
+    assert lab.wait(SECONDS)
+    assert lab.trace.settings["refiner"] == plain
+    lab.controls.show(matched)
+    assert lab.controls.regions.value == "superpixels"
+
+
 def test_the_history_goes_back_without_computing(lab: Lab) -> None:
     first = lab.trace
     lab.controls.theta.value = 0.5
