@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Integer, UInt8
 from PIL import Image
 
 from carlab.errors import SettingError
@@ -36,28 +36,27 @@ class Superpixels:
     ----------
     scales
         Preference for larger regions; each scale gives a partition of the photo.
-    sigma, min_size
-        Smoothing before, in pixels; the smallest region, in pixels.
+    sigma, smallest
+        Smoothing before, in pixels; the smallest region, as a share of the photo.
     """
 
     scales: tuple[float, ...] = (50.0, 200.0, 800.0)
     sigma: float = 0.8
-    min_size: int = 100
+    smallest: float = 0.0005
 
     def __post_init__(self) -> None:
-        if not self.scales or min(self.scales) <= 0:
+        if not self.scales or min(self.scales) <= 0 or not 0 <= self.smallest <= 1:
             raise SettingError(
-                f"expected one or more positive scales, got {self.scales}; 50, 200 and 800 are the default"
+                f"expected one or more positive scales and a share in [0, 1], got {self.scales} and "
+                f"{self.smallest}; (50, 200, 800) and 0.0005 are the default"
             )
 
     def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "m h w"]:
         """Every region of every scale."""
         from skimage.segmentation import felzenszwalb
 
-        maps = [
-            felzenszwalb(image, scale=scale, sigma=self.sigma, min_size=self.min_size)
-            for scale in self.scales
-        ]
+        least = round(self.smallest * image.shape[0] * image.shape[1])
+        maps = [felzenszwalb(image, scale, self.sigma, min_size=least) for scale in self.scales]
         return np.concatenate([labels == np.arange(labels.max() + 1)[:, None, None] for labels in maps])
 
 
@@ -104,16 +103,23 @@ class RegionMatch:
         with timed("regions"):
             regions = probe("refine.regions", _remembered(self.regions, _shrunk(image)))
         with timed("match"):
+            sizes = np.count_nonzero(regions, axis=(1, 2))
             for mask in final:
-                self._replace(mask, regions)
+                self._replace(mask, regions, sizes)
         return final
 
-    def _replace(self, mask: Bool[np.ndarray, "h w"], regions: Bool[np.ndarray, "m i j"]) -> None:
+    def _replace(
+        self,
+        mask: Bool[np.ndarray, "h w"],
+        regions: Bool[np.ndarray, "m i j"],
+        sizes: Integer[np.ndarray, " m"],
+    ) -> None:
         small = _resized(mask, *regions.shape[1:])
-        area, sizes = np.count_nonzero(small), np.count_nonzero(regions, axis=(1, 2))
-        common = np.count_nonzero(regions & small, axis=(1, 2))
+        # One region at a time: all of them at once would be as large as the regions again.
+        common = np.array([np.count_nonzero(region & small) for region in regions])
         # Products instead of quotients: an empty mask or region divides nothing by nothing.
-        union = regions[common > self.iom * np.minimum(sizes, area)].any(axis=0)
+        fits = common > self.iom * np.minimum(sizes, np.count_nonzero(small))
+        union = np.logical_or.reduce(regions, axis=0, where=fits[:, None, None])
         if np.count_nonzero(union & small) > self.iou * np.count_nonzero(union | small):
             mask[:] = _resized(union, *mask.shape)
 

@@ -140,8 +140,8 @@ def test_regions_are_a_probe(tiny: ClipAsRnn, photo: np.ndarray) -> None:
 
 
 def test_superpixels_part_the_photo_at_every_scale(photo: np.ndarray) -> None:
-    fine, coarse = (Superpixels((scale,), min_size=20)(photo) for scale in (20.0, 2000.0))
-    both = Superpixels((20.0, 2000.0), min_size=20)(photo)
+    fine, coarse = (Superpixels((scale,), smallest=0.003)(photo) for scale in (20.0, 2000.0))
+    both = Superpixels((20.0, 2000.0), smallest=0.003)(photo)
     for regions in (fine, coarse):
         assert (regions.sum(axis=0) == 1).all()
         assert regions.any(axis=(1, 2)).all()
@@ -154,6 +154,7 @@ def test_superpixels_part_the_photo_at_every_scale(photo: np.ndarray) -> None:
     [
         lambda: Superpixels(()),
         lambda: Superpixels((0.0,)),
+        lambda: Superpixels(smallest=-1.0),
         lambda: RegionMatch(NoRefiner(), Superpixels(), iom=1.2),
         lambda: RegionMatch(NoRefiner(), Superpixels(), iou=float("nan")),
     ],
