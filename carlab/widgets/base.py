@@ -1,6 +1,6 @@
 """What all widgets share: the trace they show, the step and the query selected, and links between them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from itertools import pairwise
@@ -23,18 +23,22 @@ class TraceWidget(widgets.VBox):
     """A view of one trace; `step` (from 0) and `query` (an index, -1 for none) can be linked to others'.
 
     Setting `trace` shows another one in place; `step` and `query` are then brought into its range.
+    While `visible` is False nothing is drawn: a view behind a closed tab costs nothing, and is brought up
+    to date when it is seen again.
     """
 
     step = traitlets.Int(0, min=0)
     query = traitlets.Int(NONE, min=NONE)
     trace = traitlets.Instance(Trace)
+    visible = traitlets.Bool(True)
 
     def __init__(self, trace: Trace, **options: Any) -> None:
-        self._replacing = False
+        self._replacing = self._stale = False
         super().__init__(trace=trace, **options)
         self.build()
         self.observe(self._moved, names=["step", "query"])
         self.observe(self._replaced, names="trace")
+        self.observe(self._seen, names="visible")
 
     def build(self) -> None:
         """Make the children; called once."""
@@ -58,12 +62,21 @@ class TraceWidget(widgets.VBox):
 
     def _moved(self, _: Any) -> None:
         if not self._replacing:
-            self.refresh()
+            self._draw(self.refresh)
 
     def _replaced(self, _: Any) -> None:
         with quietly(self, "_replacing"):
             self.step, self.query = min(self.step, len(self.trace.steps) - 1), NONE
-        self.renew()
+        self._draw(self.renew)
+
+    def _seen(self, _: Any) -> None:
+        if self._stale:
+            self._draw(self.renew)
+
+    def _draw(self, draw: Callable[[], None]) -> None:
+        self._stale = not self.visible
+        if self.visible:
+            draw()
 
 
 class QueryPicker(widgets.VBox):

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 MOST_RUNS = 50
 """Runs that the history holds; the oldest goes first."""
+COMPARE = 3
+"""Place of the comparison among the tabs."""
 
 
 class Lab(widgets.VBox):
@@ -190,7 +192,9 @@ class Lab(widgets.VBox):
             linked(*self.views)
             self.tabs = widgets.Tab([scores, matrix, inspector, html(), self._code_tab()])
             self.tabs.titles = ("scores", "who reads as whom", "probes", "compare", "code and export")
+            self.tabs.observe(lambda _: self._look(), names="selected_index")
             self.stage.children = [player, self.tabs]
+            self._look()
         for view in self.views:
             view.trace = trace
         self._show_difference(trace)
@@ -199,14 +203,21 @@ class Lab(widgets.VBox):
         note = html("The Python that makes this trace:")
         return widgets.VBox([note, self.source, rows(self.folder, self.export)])
 
+    def _look(self) -> None:
+        """Draw what stands behind the open tab, and nothing behind the others."""
+        for place, view in enumerate(self.views[1:]):
+            view.visible = place == self.tabs.selected_index
+        if self.trace is not None:
+            self._show_difference(self.trace)
+
     def _show_difference(self, trace: Trace) -> None:
-        if self.pinned is None:
+        if self.pinned is None or self.tabs.selected_index != COMPARE:
             return
         children = list(self.tabs.children)
-        if isinstance(children[3], Compare):
-            children[3].show(self.pinned, trace)
+        if isinstance(children[COMPARE], Compare):
+            children[COMPARE].show(self.pinned, trace)
         else:
-            children[3] = Compare(self.pinned, trace, ("pinned", "now"))
+            children[COMPARE] = Compare(self.pinned, trace, ("pinned", "now"))
             self.tabs.children = children
 
     def _list(self) -> None:
@@ -235,8 +246,8 @@ class Lab(widgets.VBox):
     def _pin(self) -> None:
         if self.trace is not None:
             self.pinned = self.trace
-            self._show_difference(self.trace)
-            self.tabs.selected_index = 3
+            self._show_difference(self.trace)  # where the tab is open already
+            self.tabs.selected_index = COMPARE
 
     def _export(self) -> None:
         from carlab.figures import overlay_figure, recurrence_figure, save_figure, scores_figure

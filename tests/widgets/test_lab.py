@@ -12,7 +12,7 @@ from carlab.errors import ImageError, ProbeError
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.filter import Threshold
 from carlab.trace import Trace
-from carlab.widgets import Lab
+from carlab.widgets import Lab, ScoreMatrix
 from carlab.widgets.lab import MOST_RUNS
 from carlab.widgets.runner import Runner
 from carlab.widgets.state import LabState
@@ -121,6 +121,26 @@ def test_a_pinned_run_is_compared_with_what_comes_next(lab: Lab) -> None:
     lab.wait(SECONDS)
     assert lab.tabs.children[3] is comparison
     assert "0.66" in comparison.table.value
+
+
+def drawn(view: ScoreMatrix) -> list[list[float]]:
+    return view.figure.data[0].z.tolist()
+
+
+def test_what_is_behind_a_closed_tab_is_drawn_when_it_is_opened(lab: Lab) -> None:
+    player, matrix = lab.views[0], lab.views[2]
+    assert [view.visible for view in lab.views] == [True, True, False, False]
+    before = drawn(matrix)
+    lab.controls.prompts.value = ("grey",)
+    lab.wait(SECONDS)
+    player.query = 1
+    assert all(view.trace is lab.trace and view.query == 1 for view in lab.views)
+    assert drawn(matrix) == before
+    lab.tabs.selected_index = 1
+    assert [view.visible for view in lab.views] == [True, False, True, False]
+    fresh = ScoreMatrix(lab.trace)
+    fresh.query = 1
+    assert drawn(matrix) == drawn(fresh) != before
 
 
 def test_the_code_makes_the_same_trace(lab: Lab) -> None:
