@@ -6,6 +6,9 @@ definition. Encoding some six thousand phrases takes a minute, so the product
 ships the result: the sentence vector of each class (half the mean over its
 synonyms, half "name: definition"), measured from their common centre, and the
 centre.
+
+ImageNet has next to no class for people, but many for what people wear. So a
+few words for people have vectors too, and stand for the classes that are worn.
 """
 
 from importlib.resources import files
@@ -17,6 +20,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from carlab.backbones.sentences import SentenceEncoder, load_sentences
+
+PEOPLE = ("person", "people", "human", "man", "woman", "child", "boy", "girl", "baby")
+"""Words for people, each of which stands for the classes that are worn."""
 
 
 def class_names() -> list[tuple[str, ...]]:
@@ -30,8 +36,14 @@ def definitions() -> list[str]:
     return (files("carlab.data") / "imagenet1k_definitions.txt").read_text().splitlines()
 
 
+def worn_classes() -> list[int]:
+    """Indices of the classes that people wear, and of the three that are people."""
+    worn = set((files("carlab.data") / "imagenet1k_worn.txt").read_text().splitlines())
+    return [index for index, synonyms in enumerate(class_names()) if synonyms[0] in worn]
+
+
 def name_vectors(sentences: SentenceEncoder) -> dict[str, Float[Tensor, "..."]]:
-    """`names` (k, e), unit norm, and `centre` (e,)."""
+    """`names` (k, e) and `people` (p, e), unit norm, and `centre` (e,)."""
     classes = class_names()
     words = sorted({word for synonyms in classes for word in synonyms})
     origin = torch.zeros(sentences.model.config.hidden_size)
@@ -42,7 +54,11 @@ def name_vectors(sentences: SentenceEncoder) -> dict[str, Float[Tensor, "..."]]:
     )
     both = (named + defined) / 2
     centre = both.mean(0)
-    return {"names": functional.normalize(both - centre, dim=-1), "centre": centre}
+    return {
+        "names": functional.normalize(both - centre, dim=-1),
+        "people": sentences.encode(PEOPLE, centre),
+        "centre": centre,
+    }
 
 
 if __name__ == "__main__":

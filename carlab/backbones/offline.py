@@ -32,6 +32,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from carlab.backbones.class_names import worn_classes
 from carlab.backbones.protocol import Trunk
 from carlab.backbones.sentences import SentenceEncoder, load_sentences
 from carlab.errors import BackboneError
@@ -52,6 +53,10 @@ class Offline:
     dense, classifier
         The same network twice: last stage at stride 16 (dilated) for masks, and
         as it was trained for scoring prompted pictures.
+    class_names, class_centre
+        Sentence vectors of the classes, and where they are measured from.
+    people, worn
+        Sentence vectors of words for people, and P(k | person): ImageNet knows people by what they wear.
     class_rows, class_bias
         The last layer of the network: from features to the scores of the classes.
     scale
@@ -69,6 +74,8 @@ class Offline:
     sentences: SentenceEncoder
     class_names: Float[Tensor, "k e"]
     class_centre: Float[Tensor, " e"]
+    people: Float[Tensor, "p e"]
+    worn: Float[Tensor, " k"]
     class_rows: Float[Tensor, "k d"]
     class_bias: Float[Tensor, " k"]
     sha256: str
@@ -93,8 +100,11 @@ class Offline:
             If a text has more word pieces than the sentence encoder reads.
         """
         with timed("text"):
-            nearness = self.sentences.encode(texts, self.class_centre) @ self.class_names.T
-            return (nearness / self.name_temperature).softmax(-1)
+            names = torch.cat([self.class_names, self.people])
+            nearness = self.sentences.encode(texts, self.class_centre) @ names.T
+            shares = (nearness / self.name_temperature).softmax(-1)
+            classes, people = shares.split((len(self.class_names), len(self.people)), dim=-1)
+            return classes + people.sum(-1, keepdim=True) * self.worn
 
     @property
     def device(self) -> torch.device:
@@ -183,12 +193,16 @@ def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) ->
         ) from error
     with as_file(files("carlab.data") / CLASS_NAMES) as names:
         vectors = {name: value.float().to(device) for name, value in load_file(names).items()}
+    worn = torch.zeros(len(vectors["names"]))
+    worn[worn_classes()] = 1 / len(worn_classes())
     return Offline(
         dense=dense.to(device, dtype),
         classifier=classifier.to(device, dtype),
         sentences=sentences,
         class_names=vectors["names"],
         class_centre=vectors["centre"],
+        people=vectors["people"],
+        worn=worn.to(device),
         class_rows=weights["_fc.weight"].to(device),
         class_bias=weights["_fc.bias"].to(device),
         sha256=sha256(path.read_bytes() + sentences.weights.read_bytes()).hexdigest(),

@@ -5,6 +5,7 @@ import shutil
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
 
 from carlab.backbones import FrozenVlm, hub, load_backbone
-from carlab.backbones.class_names import name_vectors
+from carlab.backbones.class_names import class_names, name_vectors
 from carlab.backbones.clip import Clip
 from carlab.errors import BackboneError, QueryError, SettingError
 from carlab.recurrence import ClipAsRnn
@@ -194,6 +195,7 @@ def test_shipped_name_vectors_are_what_the_encoder_gives(offline: ClipAsRnn) -> 
     backbone = offline.proposer.backbone
     made = name_vectors(backbone.sentences)
     torch.testing.assert_close(backbone.class_names, made["names"], atol=2e-3, rtol=0)
+    torch.testing.assert_close(backbone.people, made["people"], atol=2e-3, rtol=0)
     torch.testing.assert_close(backbone.class_centre, made["centre"], atol=1e-4, rtol=0)
 
 
@@ -201,6 +203,19 @@ def test_class_names_find_their_own_class(offline: ClipAsRnn) -> None:
     shares = offline.proposer.backbone.encode_text(["tabby cat", "goldfish", "space shuttle"])
     assert shares.argmax(dim=1).tolist() == [281, 1, 812]
     torch.testing.assert_close(shares.sum(1), torch.ones(3))
+
+
+def test_people_are_known_by_what_they_wear(offline: ClipAsRnn) -> None:
+    backbone = offline.proposer.backbone
+    worn = backbone.worn > 0
+    assert {class_names()[index][0] for index in worn.nonzero().flatten().tolist()} == set(
+        (files("carlab.data") / "imagenet1k_worn.txt").read_text().split("\n")[:-1]
+    )
+    shares = backbone.encode_text(["person", "woman", "people", "dog", "sofa"])
+    torch.testing.assert_close(shares.sum(1), torch.ones(5))
+    dressed = shares[:, worn].sum(1)
+    assert (dressed[:3] > 0.9).all()
+    assert (dressed[3:] < 0.1).all()
 
 
 def test_logits_are_the_rule_of_total_probability(offline: ClipAsRnn) -> None:
