@@ -13,7 +13,8 @@ probability of the query in the image, by the rule of total probability:
 which is log P(q | image) up to a number that all queries share. A broad word is
 thus as good as the best of its classes: "dog" finds a beagle by its beagle
 score. (Mixing the classifier's rows instead, so that logits become linear,
-makes the breeds cancel each other out, just where the dog is.)
+makes the breeds cancel each other out, just where the dog is.) People, for whom
+ImageNet has next to no class, are as probable as what they wear.
 """
 
 from collections.abc import Sequence
