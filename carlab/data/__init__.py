@@ -1,4 +1,4 @@
-"""Facts that ship with carlab: ImageNet class names and definitions (WordNet 3.0), and their sentence vectors.
+"""Facts that ship with carlab: ImageNet class names and definitions (WordNet 3.0), their sentence vectors.
 
 Which of the classes people wear is written down by hand.
 """
