@@ -1,8 +1,8 @@
 """Evaluate the offline backbone and write docs/results.md: every number of its tables comes from here.
 
-Usage: `python figures/results.py DATA RUNS [SECTION...]`; half an hour for all of `voc`, `coco`,
-`ablations` and `paper`. DATA holds VOC 2012 and COCO in their official layouts; RUNS keeps the runs, and a
-second call only reads them. Where the hub's cache holds both CLIPs, `paper` runs them on what DATA holds.
+Usage: `python figures/results.py DATA RUNS [SECTION...]`; half an hour for all. DATA holds VOC 2012, COCO
+and DAVIS in their official layouts; RUNS keeps the runs, and a second call only reads them. Where the hub's
+cache holds both CLIPs, `paper` runs them on what DATA holds.
 """
 
 import sys
@@ -102,6 +102,16 @@ def commands(data: str, runs: str) -> dict[str, tuple[str, list[str], str]]:
             "COCO-Object, val2017",
             [f"carlab eval {coco} -o {runs}/coco"],
             f"carlab report {runs}/coco",
+        ),
+        "referring": (
+            "Referring expressions, on photos of COCO val2017",
+            [f"carlab eval coco-referring --root {data} --preset offline/voc -o {runs}/referring"],
+            f"carlab report {runs}/referring",
+        ),
+        "video": (
+            "DAVIS 2016, every frame by itself",
+            [f"carlab eval davis16 --root {data} --split all --preset offline/voc -o {runs}/video"],
+            f"carlab report {runs}/video",
         ),
         "ablations": (
             f"Ablations, the first {IMAGES} images of VOC 2012 val, one change at a time",
