@@ -8,6 +8,7 @@ import pytest
 import carlab
 from carlab.errors import CarlabError, ProbeError, QueryError, SettingError
 from carlab.ledger import open_ledger
+from carlab.presets import match_regions
 from carlab.probes import PROBES, editing, recorded_patterns
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.classifier import TemplateClassifier
@@ -106,7 +107,7 @@ def test_background_of_a_call(tiny: ClipAsRnn, photo: np.ndarray) -> None:
 
 def test_every_probe_fires_with_its_axes(tiny: ClipAsRnn, offline: ClipAsRnn, photo: np.ndarray) -> None:
     fired: set[str] = set()
-    for model in (tiny, offline):
+    for model in (match_regions(tiny, "superpixels"), offline):
         trace = model(photo, WORDS, record=["*"])
         lengths = {
             "Q": len(WORDS),
@@ -117,6 +118,7 @@ def test_every_probe_fires_with_its_axes(tiny: ClipAsRnn, offline: ClipAsRnn, ph
             "s": trace.steps[0].prompted.shape[1],
             "3": 3,
             "k": len(trace.survivors),
+            "m": len(trace.probes.get("refine.regions", ())),
             "i": trace.steps[0].cams.shape[1],
             "j": trace.steps[0].cams.shape[2],
             "n": trace.steps[0].cams[0].size,
