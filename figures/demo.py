@@ -16,7 +16,7 @@ PHOTOS = {
     "cat": (data.chelsea, ["cat", "dog", "rabbit", "sofa"]),
     "coffee": (data.coffee, ["coffee cup", "spoon", "laptop", "dog"]),
     "rocket": (data.rocket, ["rocket", "car", "banana", "cat"]),
-    "astronaut": (data.astronaut, ["person", "astronaut", "dog", "bicycle"]),
+    "astronaut": (data.astronaut, ["space shuttle", "flag", "bicycle", "dog", "sofa"]),
 }
 
 
