@@ -194,8 +194,9 @@ def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) ->
         ) from error
     with as_file(files("carlab.data") / CLASS_NAMES) as names:
         vectors = {name: value.float().to(device) for name, value in load_file(names).items()}
+    dressed = worn_classes()
     worn = torch.zeros(len(vectors["names"]))
-    worn[worn_classes()] = 1 / len(worn_classes())
+    worn[dressed] = 1 / len(dressed)
     return Offline(
         dense=dense.to(device, dtype),
         classifier=classifier.to(device, dtype),

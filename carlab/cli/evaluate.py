@@ -52,22 +52,7 @@ def evaluate(
     together: options.Together = 4,
 ) -> None:
     """Evaluate a preset, with any setting changed, on a data set."""
-    from carlab.changes import Changes
-
-    changes = Changes(
-        theta,
-        eta,
-        box,
-        prompter,
-        background,
-        background_weight,
-        refiner,
-        regions,
-        keep_best,
-        False,
-        max_steps,
-        batch,
-    )
+    changes = options.changes(locals())
     loaded = Loaded.of(
         dataset, root, split, preset, proposer, classifier, device, dtype, labels_given=labels_given
     )

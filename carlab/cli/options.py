@@ -1,9 +1,14 @@
 """Options that several commands share; None leaves what the preset has."""
 
+from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from carlab.changes import Changes
 
 Preset = Annotated[str, typer.Option(help="offline, offline/voc, reference/DATASET or paper/DATASET.")]
 Proposer = Annotated[
@@ -43,3 +48,10 @@ Split = Annotated[str | None, typer.Option(help="Part of the data set; default: 
 Limit = Annotated[int | None, typer.Option(min=1, help="The first so many images only.")]
 Together = Annotated[int, typer.Option(min=1, help="Photos in work at a time; memory grows with it.")]
 Format = Annotated[str, typer.Option("--format", "-f", help="text, markdown, csv or latex.")]
+
+
+def changes(given: Mapping[str, Any]) -> "Changes":
+    """What of a command's options, by name, is a setting of the model."""
+    from carlab.changes import Changes
+
+    return Changes(**{field.name: given[field.name] for field in fields(Changes) if field.name in given})

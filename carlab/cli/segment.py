@@ -46,7 +46,6 @@ def segment(
     figures: Annotated[bool, typer.Option(help="Write overlay and recurrence figures.")] = True,
 ) -> None:
     """Segment photos with words; a bad photo is reported, and the others go on."""
-    from carlab.changes import Changes
     from carlab.images import list_images
     from carlab.presets import load
     from carlab.probes import check_patterns
@@ -56,20 +55,7 @@ def segment(
     names = check_queries([*query, *read_lines(queries_file)])
     check_patterns(tuple(record))
     make_folder(out)
-    changes = Changes(
-        theta,
-        eta,
-        box,
-        prompter,
-        background,
-        background_weight,
-        refiner,
-        regions,
-        keep_best,
-        refer,
-        max_steps,
-        batch,
-    )
+    changes = options.changes(locals())
     model = changes.apply(load(preset, proposer=proposer, classifier=classifier, device=device, dtype=dtype))
     failed = segment_all(model, paths, names, out, record, figures)
     if failed:
