@@ -2,16 +2,17 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from carlab.ledger import timed
+from carlab.memory import digest, remember
 from carlab.overlay import resize_maps
 from carlab.probes import editing, probe, watched
 from carlab.stages.protocols import MaskClassifier, Refiner, VisualPrompter
+from carlab.stages.regions import RegionMatch
 from carlab.turns import Encode, Refine
 
 LIMIT = 1024
@@ -50,46 +51,36 @@ class Gallery:
             encoded = (yield Encode(self.classifier, tuple(new.values()))) if new else []
             known = {**self.embeddings, **dict(zip(new, encoded, strict=True))}
             embeddings = [known[key] for key, _ in drawn]
-            _remember(self.embeddings, known)
+            remember(self.embeddings, known, LIMIT)
         return pictures, probe("classify.embeddings", np.stack(embeddings))
 
     def refine(
         self, refiner: Refiner, masks: Float32[np.ndarray, "k i j"]
     ) -> Generator[Refine, Any, Bool[np.ndarray, "k h w"]]:
         """Ask for the final masks, unless the same soft masks were refined so before."""
-        if watched("refine.regions"):
+        if isinstance(refiner, RegionMatch) and watched("refine.regions"):
             return (yield Refine(refiner, self.image, masks))
-        key = refiner, masks.shape, _digest(masks)
+        key = refiner, masks.shape, digest(masks)
         if key in self.refined:
             return self.refined[key]
         final = yield Refine(refiner, self.image, masks)
         if final.nbytes <= MOST_BYTES:
-            _remember(self.refined, {key: final}, MOST_REFINED)
+            remember(self.refined, {key: final}, MOST_REFINED)
         return final
 
     def _draw(
         self, mask: Float32[np.ndarray, "i j"], threshold: float, prompter: VisualPrompter
     ) -> tuple[Any, UInt8[np.ndarray, "s1 s2 3"]]:
-        soft = threshold, mask.shape, _digest(mask)
+        soft = threshold, mask.shape, digest(mask)
         key = prompter, self.regions.get(soft)
         picture = self.pictures.get(key)
         if picture is None:
             # One full-size mask at a time: at 12 megapixels a hundred would not fit.
             region = resize_maps(mask[None], *self.image.shape[:2])[0] > threshold
-            key = prompter, _digest(np.packbits(region))
-            _remember(self.regions, {soft: key[1]})
+            key = prompter, digest(np.packbits(region))
+            remember(self.regions, {soft: key[1]}, LIMIT)
             picture = self.pictures.get(key)
         if picture is None:
             picture = self.classifier.look(prompter(self.image, region))
-            _remember(self.pictures, {key: picture})
+            remember(self.pictures, {key: picture}, LIMIT)
         return key, picture
-
-
-def _digest(values: np.ndarray) -> bytes:
-    return blake2b(values.tobytes(), digest_size=16).digest()
-
-
-def _remember(store: dict[Any, Any], new: dict[Any, Any], most: int = LIMIT) -> None:
-    store |= new
-    for key in list(store)[: max(0, len(store) - most)]:
-        del store[key]

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from carlab.ledger import count
+from carlab.memory import remember
 
 BATCH = 32
 """Texts encoded at once: 12,000 prompts of 850 classes must not be one batch."""
@@ -32,6 +33,5 @@ class TextMemory:
             count("text encode", len(batch))
             self.known.update(zip(batch, encode(batch), strict=True))
         embeddings = torch.stack([self.known[text] for text in texts])
-        for text in list(self.known)[: max(0, len(self.known) - LIMIT)]:
-            del self.known[text]
+        remember(self.known, {}, LIMIT)
         return embeddings

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image
 
 from carlab.errors import SettingError
 from carlab.ledger import count, timed
+from carlab.memory import digest, remember
 from carlab.overlay import resize_maps
 from carlab.probes import probe
 
@@ -143,12 +143,10 @@ _memory: dict[Any, tuple[tuple[int, ...], UInt8[np.ndarray, " b"]]] = {}
 
 def _remembered(regions: Any, image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "m h w"]:
     """The photo's regions, sought once however often its masks change: SAM takes minutes on a CPU."""
-    key = regions, image.shape, blake2b(image.tobytes(), digest_size=16).digest()
+    key = regions, image.shape, digest(image)
     if key not in _memory:
         count("regions")
         found = regions(image)
-        _memory[key] = found.shape, np.packbits(found)
-        for old in list(_memory)[:-MOST_PHOTOS]:
-            del _memory[old]
+        remember(_memory, {key: (found.shape, np.packbits(found))}, MOST_PHOTOS)
     shape, bits = _memory[key]
     return np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)

@@ -9,7 +9,7 @@ import carlab
 from carlab.errors import CarlabError, ProbeError, QueryError, SettingError
 from carlab.ledger import open_ledger
 from carlab.presets import match_regions
-from carlab.probes import PROBES, editing, recorded_patterns
+from carlab.probes import PROBES, editing, record, recorded_patterns
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.classifier import TemplateClassifier
 from carlab.stages.filter import Threshold
@@ -72,6 +72,15 @@ def test_a_rerun_makes_no_trunk_pass_and_no_product(tiny: ClipAsRnn, photo: np.n
         prepared.run(proposer=replace(tiny.proposer, background_weight=0.5))
         prepared.run(prompter=Contour())
     assert set(ledger.passes) == {"image encode"}
+
+
+def test_a_rerun_that_is_recorded_refines_once(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    """A refiner that matches to no regions has none to record: its masks stay remembered."""
+    prepared = replace(tiny, refiner=DenseCrf(iterations=1)).prepare(photo, WORDS)
+    with record("*"):
+        first, again = prepared.run(), prepared.run()
+    assert first.refined.any()
+    assert "crf" in first.seconds and "crf" not in again.seconds
 
 
 def test_a_rerun_is_a_run(tiny: ClipAsRnn, photo: np.ndarray) -> None:
