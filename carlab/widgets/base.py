@@ -1,10 +1,12 @@
 """What all widgets share: the trace they show, the step and the query selected, and links between them."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from html import escape
 from itertools import pairwise
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import ipywidgets as widgets
 import traitlets
@@ -17,6 +19,22 @@ NONE = -1
 """Value of `query` when none is selected."""
 TOP = 12
 """Queries offered before a search."""
+_ALONE = threading.RLock()
+P, R = ParamSpec("P"), TypeVar("R")
+
+
+def alone(method: Callable[P, R]) -> Callable[P, R]:
+    """A method that changes views, and waits while another thread does so.
+
+    Jupyter tells of clicks in one thread and of values in another, and the Lab shows results from a third.
+    """
+
+    @wraps(method)
+    def waiting(*args: P.args, **options: P.kwargs) -> R:
+        with _ALONE:
+            return method(*args, **options)
+
+    return waiting
 
 
 class TraceWidget(widgets.VBox):
@@ -64,6 +82,7 @@ class TraceWidget(widgets.VBox):
         if not self._replacing:
             self._draw(self.refresh)
 
+    @alone
     def _replaced(self, _: Any) -> None:
         with quietly(self, "_replacing"):
             self.step, self.query = min(self.step, len(self.trace.steps) - 1), NONE
@@ -73,6 +92,7 @@ class TraceWidget(widgets.VBox):
         if self._stale:
             self._draw(self.renew)
 
+    @alone
     def _draw(self, draw: Callable[[], None]) -> None:
         self._stale = not self.visible
         if self.visible:
@@ -113,6 +133,7 @@ class QueryPicker(widgets.VBox):
             found = most_telling(self.trace, TOP)
         return sorted({*found, self.query}) if self.query >= 0 else found
 
+    @alone
     def fill(self) -> None:
         """Write the list anew."""
         options = [("all queries", NONE)]

@@ -41,7 +41,7 @@ class ProbeInspector(TraceWidget):
             rows(self.place, widgets.VBox([self.facts, self.photo], layout={"min_width": "300px"})),
         ]
         self.menu.observe(self._picked, names="value")
-        self.observe(lambda _: self.refresh(), names=["probe", "token"])
+        self.observe(self._moved, names=["probe", "token"])
         self.renew()
 
     def names(self) -> list[str]:

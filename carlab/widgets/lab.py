@@ -12,7 +12,7 @@ import traitlets
 from carlab.display import outcome
 from carlab.errors import CarlabError
 from carlab.trace import Trace
-from carlab.widgets.base import html, linked, rows
+from carlab.widgets.base import alone, html, linked, rows
 from carlab.widgets.compare import Compare
 from carlab.widgets.controls import PROMPTS, Controls
 from carlab.widgets.inspector import ProbeInspector
@@ -92,6 +92,7 @@ class Lab(widgets.VBox):
         self._build()
         self.wish(self.controls.state())
 
+    @alone
     def wish(self, state: LabState) -> None:
         """Run this state as soon as possible; a later wish overtakes it."""
         self.state = state
@@ -138,14 +139,13 @@ class Lab(widgets.VBox):
         self.busy = True
         try:
             trace = self._trace(state, stopped)
-            self.show(state, trace)
-            self._say(f"{outcome(trace)} · {1000 * (perf_counter() - start):.0f} ms")
+            self._finish(state, trace, stopped, start)
         except StoppedError:
-            self._say("stopped")
+            self._answer(state, "stopped")
         except CarlabError as error:
-            self._say(str(error), wrong=True)
+            self._answer(state, str(error), wrong=True)
         except Exception as error:  # the thread must live on, and the user must see it
-            self._say(f"{type(error).__name__}: {error}", wrong=True)
+            self._answer(state, f"{type(error).__name__}: {error}", wrong=True)
         finally:
             self.busy = False
             self.progress.layout.visibility = self.cancel.layout.visibility = "hidden"
@@ -178,6 +178,19 @@ class Lab(widgets.VBox):
             self._prepared = self._prepared.ask(queries)
         return self._prepared
 
+    @alone
+    def _finish(self, state: LabState, trace: Trace, stopped: Callable[[], bool], start: float) -> None:
+        if stopped() and not self.runner.waiting:
+            raise StoppedError  # cancelled at the last moment, or another run was gone back to
+        self.show(state, trace)
+        self._say(f"{outcome(trace)} · {1000 * (perf_counter() - start):.0f} ms")
+
+    @alone
+    def _answer(self, state: LabState, text: str, wrong: bool = False) -> None:
+        if self.state is state:  # otherwise something else is shown, or about to be
+            self._say(text, wrong)
+
+    @alone
     def show(self, state: LabState, trace: Trace) -> None:
         """Show a trace in every view, and write it down in the history."""
         self.trace = trace
@@ -190,7 +203,9 @@ class Lab(widgets.VBox):
             )  # fmt: skip
             player, scores, matrix, inspector = self.views
             linked(*self.views)
-            self.tabs = widgets.Tab([scores, matrix, inspector, html(), self._code_tab()])
+            hint = html("<p>Pin a run, and what comes next is compared with it.</p>")
+            self.comparison = widgets.VBox([hint])
+            self.tabs = widgets.Tab([scores, matrix, inspector, self.comparison, self._code_tab()])
             self.tabs.titles = ("scores", "who reads as whom", "probes", "compare", "code and export")
             self.tabs.observe(lambda _: self._look(), names="selected_index")
             self.stage.children = [player, self.tabs]
@@ -203,6 +218,7 @@ class Lab(widgets.VBox):
         note = html("The Python that makes this trace:")
         return widgets.VBox([note, self.source, rows(self.folder, self.export)])
 
+    @alone
     def _look(self) -> None:
         """Draw what stands behind the open tab, and nothing behind the others."""
         for place, view in enumerate(self.views[1:]):
@@ -213,12 +229,11 @@ class Lab(widgets.VBox):
     def _show_difference(self, trace: Trace) -> None:
         if self.pinned is None or self.tabs.selected_index != COMPARE:
             return
-        children = list(self.tabs.children)
-        if isinstance(children[COMPARE], Compare):
-            children[COMPARE].show(self.pinned, trace)
+        (shown,) = self.comparison.children
+        if isinstance(shown, Compare):
+            shown.show(self.pinned, trace)
         else:
-            children[COMPARE] = Compare(self.pinned, trace, ("pinned", "now"))
-            self.tabs.children = children
+            self.comparison.children = [Compare(self.pinned, trace, ("pinned", "now"))]
 
     def _list(self) -> None:
         self.history.unobserve(self._back, names="value")
@@ -226,6 +241,7 @@ class Lab(widgets.VBox):
         self.history.value = len(self.runs) - 1
         self.history.observe(self._back, names="value")
 
+    @alone
     def _back(self, change: Any) -> None:
         """Go back to a run: nothing is computed again."""
         if change["new"] is None:
@@ -243,6 +259,7 @@ class Lab(widgets.VBox):
     def _cancel(self) -> None:
         self.runner.cancel()
 
+    @alone
     def _pin(self) -> None:
         if self.trace is not None:
             self.pinned = self.trace

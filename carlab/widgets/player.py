@@ -51,7 +51,7 @@ class RecurrencePlayer(TraceWidget):
         traitlets.link((self, "layer"), (self.layers, "value"))
         traitlets.link((self, "opacity"), (self.fader, "value"))
         traitlets.link((self, "query"), (self.picker, "query"))
-        self.observe(lambda _: self.refresh(), names=["layer", "opacity"])
+        self.observe(self._moved, names=["layer", "opacity"])
         self._fit()
         self.refresh()
 

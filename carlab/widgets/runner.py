@@ -40,6 +40,11 @@ class Runner:
             self._next = None
             self._stop.set()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a later task overtakes the present one."""
+        return self._next is not None
+
     def wait(self, timeout: float | int | None = None) -> bool:
         """Block until there is nothing to do; False if that took longer than `timeout` seconds."""
         with self._lock:

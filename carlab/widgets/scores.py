@@ -22,7 +22,7 @@ class ScorePlot(TraceWidget):
         self.place = ChartBox(self._clicked)
         self.children = [self.place]
         self.renew()
-        self.observe(lambda _: self.renew(), names="top")
+        self.observe(lambda _: self._draw(self.renew), names="top")
 
     def refresh(self) -> None:
         """Emphasise the query and move the line of the step."""

@@ -1,5 +1,6 @@
 """Fixtures of the browser tests: JupyterLab, Chromium, and pages that may speak to this machine alone."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -43,10 +44,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @dataclass
 class Watch:
-    """What the pages of a test asked of other machines, and what they complained of."""
+    """What the pages of a module asked of other machines, and what they complained of, in which test."""
 
     abroad: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
+    complaints: list[tuple[str, str]] = field(default_factory=list)
 
     def over(self, context: "BrowserContext") -> None:
         """Refuse every request that would leave this machine, and note it."""
@@ -66,8 +67,11 @@ class Watch:
         page.on(
             "websocket", lambda socket: None if self.at_home(socket.url) else self.abroad.append(socket.url)
         )
-        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda said: self._complain(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: self._complain(str(error)))
+
+    def _complain(self, text: str) -> None:
+        self.complaints.append((os.environ.get("PYTEST_CURRENT_TEST", ""), text))
 
 
 @pytest.fixture(scope="session")

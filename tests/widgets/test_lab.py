@@ -12,7 +12,7 @@ from carlab.errors import ImageError, ProbeError
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.filter import Threshold
 from carlab.trace import Trace
-from carlab.widgets import Lab, ScoreMatrix
+from carlab.widgets import Compare, Lab, ScoreMatrix
 from carlab.widgets.lab import MOST_RUNS
 from carlab.widgets.runner import Runner
 from carlab.widgets.state import LabState
@@ -115,12 +115,54 @@ def test_a_pinned_run_is_compared_with_what_comes_next(lab: Lab) -> None:
     lab.pin.click()
     lab.controls.theta.value = 0.77
     lab.wait(SECONDS)
-    comparison = lab.tabs.children[3]
+    (comparison,) = lab.comparison.children
     assert "0.77" in comparison.table.value
     lab.controls.theta.value = 0.66
     lab.wait(SECONDS)
-    assert lab.tabs.children[3] is comparison
+    assert lab.comparison.children == (comparison,)
     assert "0.66" in comparison.table.value
+
+
+def test_messages_in_two_threads_make_one_comparison(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jupyter tells of clicks in one thread and of values in another."""
+    made, make = [], Compare.__init__
+    other = threading.Thread(target=lab._back, args=({"new": 0},))
+
+    def slowly(comparison: Compare, *args: object) -> None:
+        made.append(comparison)
+        if len(made) == 1:  # the history is used meanwhile
+            other.start()
+            other.join(0.3)
+        make(comparison, *args)
+
+    monkeypatch.setattr(Compare, "__init__", slowly)
+    lab.pin.click()
+    other.join(SECONDS)
+    assert not other.is_alive()
+    assert lab.comparison.children == tuple(made)
+    assert len(made) == 1
+
+
+def test_going_back_is_not_undone_by_a_run_that_ends_later(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, reached, go_on = lab.trace, threading.Event(), threading.Event()
+    run = Lab._trace
+
+    def slowly(*args: object) -> Trace:
+        trace = run(*args)
+        reached.set()
+        assert go_on.wait(SECONDS)
+        return trace
+
+    monkeypatch.setattr(Lab, "_trace", slowly)
+    lab.controls.theta.value = 0.9
+    assert reached.wait(SECONDS)
+    lab._back({"new": 0})
+    said = lab.message.value
+    go_on.set()
+    assert lab.wait(SECONDS)
+    assert lab.trace is first
+    assert lab.controls.theta.value == 0.2
+    assert lab.message.value == said
 
 
 def drawn(view: ScoreMatrix) -> list[list[float]]:
