@@ -148,7 +148,7 @@ class Prepared:
         TypeError
             If the model has no such field.
         """
-        return carry_out(self.turns(**changes), self.model.batch)
+        return carry_out(self.turns(**changes), changes.get("batch", self.model.batch))
 
     def ask(self, queries: Sequence[str]) -> "Prepared":
         """The same photo with other queries: no trunk pass, and what was encoded for it stays known.

@@ -4,7 +4,7 @@ A run is a generator: it yields a request, is sent the answer, and returns its
 Trace. `carry_out` answers at once; `carlab.many` gathers the requests of many.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from carlab.ledger import timed
+from carlab.progress import progress
 from carlab.stages.protocols import MaskClassifier, Refiner
 
 if TYPE_CHECKING:
@@ -37,20 +38,8 @@ Turns = Generator[Encode | Refine, Any, "Trace"]
 """A run in progress."""
 
 
-Watch = Callable[[str, int, int], None]
-"""Told what is being done, how many parts of it are done, and of how many; may raise to stop the run."""
-
-
-def unwatched(stage: str, done: int, of: int) -> None:
-    """Nobody watches."""
-
-
-def carry_out(turns: Turns, batch: int, watch: Watch = unwatched) -> "Trace":
-    """Answer every request of one run, `batch` pictures at a time, and return its trace.
-
-    `watch` is called before each batch and before the refinement; what it raises ends the run, and
-    nothing of it stays but the pictures that were encoded.
-    """
+def carry_out(turns: Turns, batch: int) -> "Trace":
+    """Answer every request of one run, `batch` pictures at a time, and return its trace."""
     answer: Any = None
     with closing(turns):
         while True:
@@ -59,22 +48,19 @@ def carry_out(turns: Turns, batch: int, watch: Watch = unwatched) -> "Trace":
             except StopIteration as end:
                 return end.value
             if isinstance(request, Encode):
-                answer = encode(*request, batch, watch)
+                answer = encode(*request, batch)
             else:
-                watch("refine", 0, 1)
+                progress("refine", 0, 1)
                 answer = refine(*request)
 
 
 def encode(
-    classifier: MaskClassifier,
-    pictures: Sequence[UInt8[np.ndarray, "s1 s2 3"]],
-    batch: int,
-    watch: Watch = unwatched,
+    classifier: MaskClassifier, pictures: Sequence[UInt8[np.ndarray, "s1 s2 3"]], batch: int
 ) -> list[Float32[np.ndarray, " d"]]:
     """Embedding of each picture, `batch` at a time."""
     embeddings: list[Float32[np.ndarray, " d"]] = []
     for start in range(0, len(pictures), batch):
-        watch("encode", start, len(pictures))
+        progress("encode", start, len(pictures))
         embeddings += list(classifier.encode_pictures(np.stack(pictures[start : start + batch])))
     return embeddings
 

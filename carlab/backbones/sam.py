@@ -1,5 +1,6 @@
 """Segment Anything: every region of a photo, by transformers' mask generation."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,7 @@ from transformers.pipelines import MaskGenerationPipeline
 
 from carlab.backbones.clip import weights_digest
 from carlab.backbones.hub import Family, check_weights, read_checkpoint
+from carlab.progress import progress
 
 MODELS: dict[str, Any] = {"sam": SamModel, "sam_hq": SamHQModel}
 SAM = Family("SAM", tuple(MODELS), "syscv-community/sam-hq-vit-huge", "superpixels")
@@ -49,9 +51,7 @@ class Sam:
 
     def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "m h w"]:
         """Masks, the best estimate first; none where no mask is good enough."""
-        generate = MaskGenerationPipeline(
-            model=self.model, image_processor=self.processor, device=self.model.device
-        )
+        generate = Generation(model=self.model, image_processor=self.processor, device=self.model.device)
         found = generate(
             Image.fromarray(image),
             points_per_batch=self.batch,
@@ -64,6 +64,21 @@ class Sam:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, points_per_side={self.points_per_side})"
+
+
+class Generation(MaskGenerationPipeline):
+    """transformers' pipeline, but that it tells how far it is, and can be stopped there."""
+
+    def preprocess(
+        self, image: Any, points_per_batch: int, points_per_crop: int, **options: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Inputs of one batch of points after the other."""
+        of = -(-(points_per_crop**2) // points_per_batch)
+        progress("regions", 0, of)  # before the photo itself is encoded
+        inputs = super().preprocess(image, points_per_batch, points_per_crop=points_per_crop, **options)
+        for done, batch in enumerate(inputs):
+            progress("regions", done, of)
+            yield batch
 
 
 class Processor(SamImageProcessorPil):

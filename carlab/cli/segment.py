@@ -1,6 +1,7 @@
 """`carlab segment`: photos and words in; pictures, label maps and traces out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -73,7 +74,7 @@ def segment_all(
 
     failed = 0
     several = len(paths) > 1
-    with recording(*record):
+    with recording(*record), nullcontext() if several else stage_bar():
         # A process for the CRF is worth its start only beside a model that goes on.
         results = run_many(model, (Job(path, names) for path in paths), workers=int(several))
         shown = tqdm(results, total=len(paths), unit="photo", disable=None if several else True)
@@ -96,6 +97,24 @@ def segment_all(
         err=True,
     )
     return failed
+
+
+@contextmanager
+def stage_bar() -> Iterator[None]:
+    """On a terminal, a bar that says what a run is at, and how far: SAM takes minutes on a CPU."""
+    from tqdm import tqdm
+
+    from carlab.progress import watching
+
+    shape = "{desc}{bar} {n}/{total}"
+    with tqdm(desc="trunk", total=1, leave=False, disable=None, bar_format=shape) as bar:
+
+        def tell(stage: str, done: int, of: int) -> None:
+            bar.total, bar.n = of, done
+            bar.set_description(stage)
+
+        with watching(tell):
+            yield
 
 
 def write(trace: "Trace", out: Path, stem: str, figures: bool) -> None:

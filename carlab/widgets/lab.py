@@ -152,23 +152,22 @@ class Lab(widgets.VBox):
 
     def _trace(self, state: LabState, stopped: Callable[[], bool]) -> Trace:
         from carlab.probes import record
-        from carlab.turns import carry_out
+        from carlab.progress import watching
 
         def watch(stage: str, done: int, of: int) -> None:
             if stopped():
                 raise StoppedError
             if stage == "refine":
                 self._say("refining …")
-            if stage == "encode":
+            else:
                 self.progress.max, self.progress.value = of, done
                 self.progress.layout.visibility = self.cancel.layout.visibility = "visible"
 
         base = self._model(state.preset)
         self.controls.defaults = defaults_of(base)
         model = state.changes.apply(base)
-        with record(*self.record):
-            prepared = self._ready(base, state.queries)
-            return carry_out(prepared.turns(**stages_of(model)), model.batch, watch)
+        with watching(watch), record(*self.record):
+            return self._ready(base, state.queries).run(**stages_of(model))
 
     def _ready(self, base: "ClipAsRnn", queries: Sequence[str]) -> "Prepared":
         """The photo after its trunk pass: of this model, with these queries."""

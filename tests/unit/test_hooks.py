@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from carlab import ledger, probes
+from carlab import images, ledger, probes, progress, queries
 from carlab.errors import ProbeError
 from carlab.ledger import count, open_ledger, timed
 from carlab.probes import PROBES, as_numpy, edit, editing, probe, record
 
 
-@pytest.mark.parametrize("module", [ledger, probes])
+@pytest.mark.parametrize("module", [images, ledger, probes, progress, queries])
 def test_examples_in_docstrings(module: object) -> None:
     assert doctest.testmod(module).failed == 0
     assert doctest.testmod(module).attempted > 0

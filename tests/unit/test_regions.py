@@ -19,6 +19,7 @@ from carlab.errors import BackboneError, SettingError
 from carlab.figures.inspection import probe_figure
 from carlab.presets import DATASETS, RELEASED_IOU, load, match_regions
 from carlab.probes import edit, record
+from carlab.progress import watching
 from carlab.recurrence import ClipAsRnn
 from carlab.stages import regions as module
 from carlab.stages.filter import Threshold
@@ -220,6 +221,25 @@ def test_points_are_asked_in_batches_of_any_size(sam_folder: Path, photo: np.nda
     sam = load_sam(str(sam_folder), **EVERYTHING)
     together, apart = sam(photo), replace(sam, batch=5)(photo)
     assert (together == apart).mean() > 0.999
+
+
+def test_sam_tells_how_far_it_is_and_can_be_stopped(sam_folder: Path, photo: np.ndarray) -> None:
+    refine = RegionMatch(NoRefiner(0.5), replace(load_sam(str(sam_folder), **EVERYTHING), batch=5))
+    masks = np.ones((1, *photo.shape[:2]), np.float32)
+    told: list[tuple[str, int, int]] = []
+
+    def stop(stage: str, done: int, of: int) -> None:
+        told.append((stage, done, of))
+        if done == 2:
+            raise InterruptedError
+
+    with watching(stop), pytest.raises(InterruptedError):
+        refine(photo, masks)
+    assert told == [("regions", done, 4) for done in (0, 0, 1, 2)]
+    refine(photo, masks)  # nobody watches; what was stopped is not taken for an answer
+    with watching(stop):
+        refine(photo, masks)  # known
+    assert len(told) == 4
 
 
 def test_a_run_with_sam(sam_folder: Path, tiny: ClipAsRnn, photo: np.ndarray) -> None:
