@@ -12,7 +12,6 @@ from carlab.memory import digest, remember
 from carlab.overlay import resize_maps
 from carlab.probes import editing, probe, watched
 from carlab.stages.protocols import MaskClassifier, Refiner, VisualPrompter
-from carlab.stages.regions import RegionMatch
 from carlab.turns import Encode, Refine
 
 LIMIT = 1024
@@ -58,7 +57,7 @@ class Gallery:
         self, refiner: Refiner, masks: Float32[np.ndarray, "k i j"]
     ) -> Generator[Refine, Any, Bool[np.ndarray, "k h w"]]:
         """Ask for the final masks, unless the same soft masks were refined so before."""
-        if isinstance(refiner, RegionMatch) and watched("refine.regions"):
+        if any(watched(name) for name in getattr(refiner, "probes", ())):
             return (yield Refine(refiner, self.image, masks))
         key = refiner, masks.shape, digest(masks)
         if key in self.refined:

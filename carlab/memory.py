@@ -15,5 +15,10 @@ def digest(values: Shaped[np.ndarray, "..."]) -> bytes:
 def remember(store: dict[Any, Any], new: dict[Any, Any], most: int) -> None:
     """Add to a store, and forget its oldest beyond `most`."""
     store |= new
+    forget(store, most)
+
+
+def forget(store: dict[Any, Any], most: int) -> None:
+    """Leave the latest `most` in a store."""
     for key in list(store)[: max(0, len(store) - most)]:
         del store[key]

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from carlab.ledger import count
-from carlab.memory import remember
+from carlab.memory import forget
 
 BATCH = 32
 """Texts encoded at once: 12,000 prompts of 850 classes must not be one batch."""
@@ -33,5 +33,5 @@ class TextMemory:
             count("text encode", len(batch))
             self.known.update(zip(batch, encode(batch), strict=True))
         embeddings = torch.stack([self.known[text] for text in texts])
-        remember(self.known, {}, LIMIT)
+        forget(self.known, LIMIT)
         return embeddings

@@ -78,7 +78,11 @@ class QueryFilter(Protocol):
 
 @runtime_checkable
 class Refiner(Protocol):
-    """Soft masks to final masks, once, after the last step."""
+    """Soft masks to final masks, once, after the last step.
+
+    One that fires probes names them in an attribute `probes`: masks that are remembered fire none, so
+    while somebody looks at one of them it is called every time.
+    """
 
     def __call__(
         self, image: UInt8[np.ndarray, "h w 3"], masks: Float32[np.ndarray, "k i j"]

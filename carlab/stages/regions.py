@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float32, Integer, UInt8
@@ -86,6 +86,7 @@ class RegionMatch:
     regions: Any
     iom: float = 0.6
     iou: float = 0.7
+    probes: ClassVar[tuple[str, ...]] = ("refine.regions",)
 
     def __post_init__(self) -> None:
         if not (0 <= self.iom <= 1 and 0 <= self.iou <= 1):
