@@ -47,11 +47,7 @@ def carry_out(turns: Turns, batch: int) -> "Trace":
                 request = turns.send(answer)
             except StopIteration as end:
                 return end.value
-            if isinstance(request, Encode):
-                answer = encode(*request, batch)
-            else:
-                progress("refine", 0, 1)
-                answer = refine(*request)
+            answer = encode(*request, batch) if isinstance(request, Encode) else refine(*request)
 
 
 def encode(
@@ -69,5 +65,6 @@ def refine(
     refiner: Refiner, image: UInt8[np.ndarray, "h w 3"], masks: Float32[np.ndarray, "k i j"]
 ) -> Bool[np.ndarray, "k h w"]:
     """Final masks, on the clock."""
+    progress("refine", 0, 1)
     with timed("refine"):
         return refiner(image, masks)

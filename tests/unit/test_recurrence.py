@@ -10,6 +10,7 @@ from carlab.errors import CarlabError, ProbeError, QueryError, SettingError
 from carlab.ledger import open_ledger
 from carlab.presets import match_regions
 from carlab.probes import PROBES, editing, record, recorded_patterns
+from carlab.progress import watching
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.classifier import TemplateClassifier
 from carlab.stages.filter import Threshold
@@ -72,6 +73,14 @@ def test_a_rerun_makes_no_trunk_pass_and_no_product(tiny: ClipAsRnn, photo: np.n
         prepared.run(proposer=replace(tiny.proposer, background_weight=0.5))
         prepared.run(prompter=Contour())
     assert set(ledger.passes) == {"image encode"}
+
+
+def test_a_run_tells_how_far_it_is(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    told: list[tuple[str, int, int]] = []
+    prepared = replace(tiny, max_steps=1).prepare(photo, WORDS[:3])
+    with watching(lambda *parts: told.append(parts)):
+        prepared.run(batch=2)
+    assert told == [("encode", 0, 3), ("encode", 2, 3), ("refine", 0, 1)]
 
 
 def test_a_rerun_that_is_recorded_refines_once(tiny: ClipAsRnn, photo: np.ndarray) -> None:
