@@ -1,27 +1,28 @@
-"""Every number of the method, in one place, each with its source.
+"""Every number of the method, in one place, each with its source; models built from them by name.
 
-`offline()` is the embedded default. `reference(dataset)` is the released code,
-quirk by quirk; `paper(dataset)` is the method as written. Section numbers are
-those of the paper (arXiv 2312.07661v3); quirk numbers are explained in
-docs/fidelity.md.
+`offline` is the embedded default. `reference/DATASET` is the released code, quirk by quirk; `paper/DATASET`
+is the method as written. Section numbers are those of the paper (arXiv 2312.07661v3); quirk numbers are
+explained in docs/method.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from carlab.backbones import load_backbone
-from carlab.backbones.protocol import FrozenVlm
+from carlab.backbones.base import FrozenVlm
 from carlab.errors import SettingError
-from carlab.queries import BACKGROUNDS, CLASSIFIER_TEMPLATES
+from carlab.queries import BACKGROUNDS
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.affinity import Affinity
 from carlab.stages.classifier import TemplateClassifier
 from carlab.stages.filter import Threshold
-from carlab.stages.prompter import Combined, Crop, Prompt, prompts
+from carlab.stages.prompter import Crop, prompts
 from carlab.stages.proposer import GradCam
 from carlab.stages.refiner import DenseCrf
-from carlab.stages.regions import SUPERPIXELS, RegionMatch, Regions, Superpixels
+from carlab.stages.regions import SUPERPIXELS, RegionMaker, RegionMatch, Superpixels
+from carlab.trace.trace import Trace
 
 BASE_16 = "openai/clip-vit-base-patch16"
 LARGE_14 = "openai/clip-vit-large-patch14"
@@ -29,19 +30,30 @@ LARGE_14 = "openai/clip-vit-large-patch14"
 
 @dataclass(frozen=True)
 class Numbers:
-    """Settings of one data set, as released (configuration files of the released code)."""
+    """Settings of one data set, as released (configuration files of the released code).
+
+    Parameters
+    ----------
+    eta, theta, box
+        Mask threshold; score a query must exceed; lambda, share of a CAM's maximum that its boxes hold.
+    prompts, stuff_prompts
+        Names of the prompts; those of the second pass over stuff classes, where they differ.
+    iom
+        Share of the smaller of the two that a region and a mask must have in common to match.
+    classifier
+        Hub name; the proposer is always CLIP ViT-B/16.
+    referring
+        Whether each query competes with the background alone.
+    paper_theta, paper_prompts
+        As the paper writes them, where that differs.
+    """
 
     eta: float
-    """Mask threshold."""
     theta: float
-    """Score a query must exceed."""
     box: float
-    """lambda: share of a CAM's maximum that its boxes hold."""
     prompts: tuple[str, ...]
     stuff_prompts: tuple[str, ...] | None = None
-    """Prompts of the second pass over stuff classes, where they differ."""
     iom: float = 0.6
-    """Share of the smaller of the two that a region and a mask must have in common to match."""
     classifier: str = LARGE_14
     referring: bool = False
     paper_theta: float | None = None
@@ -49,8 +61,9 @@ class Numbers:
 
 
 _ADE = Numbers(0.6, 0.25, 0.7, ("grey", "blur"))
+_REFER: dict[str, Any] = {"iom": 0.5, "referring": True}
 
-DATASETS: dict[str, Numbers] = {
+NUMBERS: dict[str, Numbers] = {
     "voc": Numbers(0.4, 0.6, 0.4, ("circle", "blur")),
     "coco": Numbers(0.5, 0.3, 0.5, ("blur", "grey"), iom=0.7),
     "context": Numbers(0.6, 0.25, 0.4, ("blur", "circle"), ("blur", "grey"), iom=0.5, paper_theta=0.2),
@@ -58,20 +71,13 @@ DATASETS: dict[str, Numbers] = {
     "ade150": _ADE,
     "ade847": _ADE,
     "refcoco": Numbers(
-        0.5,
-        0.3,
-        0.5,
-        ("circle",),
-        iom=0.5,
-        classifier=BASE_16,
-        referring=True,
-        paper_prompts=("circle", "blur"),
+        0.5, 0.3, 0.5, ("circle",), classifier=BASE_16, paper_prompts=("circle", "blur"), **_REFER
     ),
-    "refcoco+": Numbers(0.2, 0.1, 0.5, ("circle", "blur"), iom=0.5, classifier=BASE_16, referring=True),
-    "refcocog": Numbers(0.5, 0.1, 0.6, ("circle", "blur"), iom=0.5, classifier=BASE_16, referring=True),
-    "gres": Numbers(0.5, 0.0, 0.3, ("circle",), iom=0.5, referring=True),
+    "refcoco+": Numbers(0.2, 0.1, 0.5, ("circle", "blur"), classifier=BASE_16, **_REFER),
+    "refcocog": Numbers(0.5, 0.1, 0.6, ("circle", "blur"), classifier=BASE_16, **_REFER),
+    "gres": Numbers(0.5, 0.0, 0.3, ("circle",), **_REFER),
 }
-"""Settings by data set; the proposer is always CLIP ViT-B/16."""
+"""Settings by data set."""
 
 RELEASED: dict[str, Any] = {"positions": "bilinear half", "side_multiple": 16}
 """Settings of a backbone as released (quirks 8 and 14)."""
@@ -81,7 +87,7 @@ RELEASED_IOU = 0.9
 PRESETS = (
     "offline",
     "offline/voc",
-    *(f"{kind}/{name}" for kind in ("reference", "paper") for name in DATASETS),
+    *(f"{kind}/{name}" for kind in ("reference", "paper") for name in NUMBERS),
 )
 """Every name that `load` takes."""
 
@@ -115,85 +121,90 @@ def load(
     BackboneError
         If the weights cannot be found or reached.
     """
+    if preset not in PRESETS:
+        raise SettingError(
+            f"expected a preset out of {', '.join(PRESETS)}, got {preset!r}; choose one of them"
+        )
     kind, _, dataset = preset.partition("/")
-    places: dict[str, Any] = {"device": device, "dtype": dtype}
-    if preset in PRESETS:
-        builders: dict[str, Callable[..., ClipAsRnn]] = {
-            "offline": offline,
-            "reference": reference,
-            "paper": paper,
-        }
-        model = builders[kind](dataset or None, proposer=proposer, classifier=classifier, **places)
-        return model if regions is None else match_regions(model, regions)
-    raise SettingError(f"expected a preset out of {', '.join(PRESETS)}, got {preset!r}; choose one of them")
+    f, g = _backbones(kind, dataset, proposer, classifier, device=device, dtype=dtype)
+    build = {"offline": _offline, "reference": _reference, "paper": _paper}[kind]
+    model = build(dataset, f, g)
+    return model if regions is None else match_regions(model, regions)
 
 
-def offline(
-    dataset: str | None = None,
+def segment(
+    image: Any,
+    queries: Sequence[str],
     *,
-    proposer: str | None = None,
-    classifier: str | None = None,
-    device: str = "cpu",
-    dtype: str = "float32",
-) -> ClipAsRnn:
-    """The embedded default: no network, no CLIP. Numbers tuned on VOC 2012 train photos alone.
+    preset: str = "offline",
+    background: Sequence[str] | None = None,
+    record: Sequence[str] = (),
+    **options: Any,
+) -> Trace:
+    """Segment one image: the shortest way in.
 
-    Among a few words, a wrong one needs a higher bar than among the 20 of a data set (`dataset="voc"`):
-    that is all in which the two differ.
+    Parameters
+    ----------
+    image
+        A path, bytes, a Pillow image, or a uint8 array (h, w, 3), RGB.
+    queries
+        Names to look for; those that are not present are dropped.
+    preset, options
+        See `load`. The model last used stays loaded.
+    background
+        Replaces the preset's background queries; () for none.
+    record
+        Patterns of probes to keep in the trace, e.g. `["cam.*"]`.
 
     Raises
     ------
-    SettingError
-        If there are no settings for `dataset`.
+    CarlabError
+        Says what was expected, what came, and what to do.
     """
-    if dataset not in (None, "voc"):
-        raise SettingError(
-            f"expected the data set voc, or none, got {dataset!r}; offline/voc serves others too"
-        )
-    f, g = _backbones(proposer or "offline", classifier or "offline", device, dtype)
+    return _loaded(preset, **options)(image, queries, background=background, record=record)
+
+
+@lru_cache(maxsize=1)
+def _loaded(preset: str, **options: Any) -> ClipAsRnn:
+    return load(preset, **options)
+
+
+def _backbones(
+    kind: str, dataset: str, proposer: str | None, classifier: str | None, **places: Any
+) -> tuple[FrozenVlm, FrozenVlm]:
+    """Load f and g; once where they are the same."""
+    own = ("offline", "offline") if kind == "offline" else (BASE_16, NUMBERS[dataset].classifier)
+    options = RELEASED if kind == "reference" else {}
+    names = [given or name for given, name in zip((proposer, classifier), own, strict=True)]
+    loaded = {
+        name: load_backbone(name, **places, **({} if name == "offline" else options))
+        for name in dict.fromkeys(names)
+    }
+    return loaded[names[0]], loaded[names[1]]
+
+
+def _offline(dataset: str, f: FrozenVlm, g: FrozenVlm) -> ClipAsRnn:
+    """The embedded default: no network, no CLIP. Numbers tuned on VOC 2012 train images alone.
+
+    Among a few queries a wrong one needs a higher threshold than among the 20 of a data set: that is the only
+    difference between "offline" and "offline/voc".
+    """
     return ClipAsRnn(
         proposer=GradCam(f, affinity=Affinity(0.2), template="{}"),
         prompter=Crop(0.3),
         classifier=TemplateClassifier(g, templates=("{}",)),
-        filter=Threshold(0.4 if dataset is None else 0.3, keep_best=False),
+        filter=Threshold(0.3 if dataset else 0.4, keep_best=False),
         refiner=DenseCrf(background_power=3.0),
         mask_threshold=0.45,
         background=BACKGROUNDS["release"],
-        name="offline" if dataset is None else f"offline/{dataset}",
+        name=f"offline/{dataset}" if dataset else "offline",
     )
 
 
-def reference(
-    dataset: str = "voc",
-    *,
-    stuff: bool = False,
-    proposer: str | None = None,
-    classifier: str | None = None,
-    device: str = "cpu",
-    dtype: str = "float32",
-) -> ClipAsRnn:
-    """The released code, every quirk on, with its settings for `dataset`.
-
-    `stuff` takes the settings of the second pass over stuff classes, whose
-    background words are the names of the things. Needs OpenCV (extra
-    `opencv`), to draw pixel for pixel as released.
-
-    Raises
-    ------
-    SettingError
-        If there are no settings for `dataset`.
-    BackboneError
-        If the weights cannot be found or reached.
-    """
-    numbers = _numbers(dataset)
-    f, g = _backbones(
-        proposer or BASE_16,
-        classifier or numbers.classifier,
-        device,
-        dtype,
-        **RELEASED,
-    )
-    model = ClipAsRnn(
+def _reference(dataset: str, f: FrozenVlm, g: FrozenVlm) -> ClipAsRnn:
+    """The released code, every quirk on. Needs OpenCV (extra `opencv`), to draw exactly as released."""
+    numbers = NUMBERS[dataset]
+    return ClipAsRnn(
         proposer=GradCam(
             f,
             affinity=Affinity(numbers.box, cut_border=True),
@@ -201,7 +212,7 @@ def reference(
             first_template="{}",
             keep_probability=True,
         ),
-        prompter=released_prompts(numbers.prompts),
+        prompter=prompts(numbers.prompts).as_released(),
         classifier=TemplateClassifier(g, ensemble="probabilities", fit="crop", skip_blocks=1),
         filter=Threshold(numbers.theta, keep_best=True),
         refiner=DenseCrf(compete=not numbers.referring, released_image=True),
@@ -210,48 +221,35 @@ def reference(
         min_steps=2,
         name=f"reference/{dataset}",
     )
-    return stuff_pass(model) if stuff else model
 
 
-def paper(
-    dataset: str = "voc",
-    *,
-    stuff: bool = False,
-    proposer: str | None = None,
-    classifier: str | None = None,
-    device: str = "cpu",
-    dtype: str = "float32",
-) -> ClipAsRnn:
-    """The method as the paper writes it, no quirk of the release; parameters as `reference`."""
-    numbers = _numbers(dataset)
-    f, g = _backbones(proposer or BASE_16, classifier or numbers.classifier, device, dtype)
-    model = ClipAsRnn(
+def _paper(dataset: str, f: FrozenVlm, g: FrozenVlm) -> ClipAsRnn:
+    """The method as the paper writes it, no quirk of the release."""
+    numbers = NUMBERS[dataset]
+    theta = numbers.theta if numbers.paper_theta is None else numbers.paper_theta
+    return ClipAsRnn(
         proposer=GradCam(f, affinity=Affinity(numbers.box), compete=not numbers.referring),
         prompter=prompts(numbers.paper_prompts or numbers.prompts),
-        classifier=TemplateClassifier(g, templates=CLASSIFIER_TEMPLATES),
-        filter=Threshold(
-            numbers.theta if numbers.paper_theta is None else numbers.paper_theta, keep_best=False
-        ),
+        classifier=TemplateClassifier(g),
+        filter=Threshold(theta, keep_best=False),
         refiner=DenseCrf(compete=not numbers.referring),
         mask_threshold=numbers.eta,
         background=BACKGROUNDS["all"],
         name=f"paper/{dataset}",
     )
-    return stuff_pass(model) if stuff else model
 
 
 def stuff_pass(model: ClipAsRnn) -> ClipAsRnn:
-    """The model for the second pass, over stuff, where some presets draw other prompts."""
+    """Return the model of the second pass, over stuff classes, where some presets draw other prompts."""
     kind, _, dataset = model.name.partition("/")
-    numbers = DATASETS.get(dataset)
-    if numbers is None or not numbers.stuff_prompts:
+    if dataset not in NUMBERS or not NUMBERS[dataset].stuff_prompts:
         return model
-    draw = released_prompts if kind == "reference" else prompts
-    return replace(model, prompter=draw(numbers.stuff_prompts))
+    prompter = prompts(NUMBERS[dataset].stuff_prompts or ())
+    return replace(model, prompter=prompter.as_released() if kind == "reference" else prompter)
 
 
 def match_regions(model: ClipAsRnn, name: str) -> ClipAsRnn:
-    """The model whose final masks are matched to regions of the photo (METHOD section 10).
+    """Return the model with its final masks matched to regions of the image (docs/method.md, section 7).
 
     The thresholds are those of the model's preset: IoM by data set, IoU 0.9 as released and 0.7 elsewhere.
 
@@ -270,48 +268,15 @@ def match_regions(model: ClipAsRnn, name: str) -> ClipAsRnn:
     """
     base = model.refiner.base if isinstance(model.refiner, RegionMatch) else model.refiner
     kind, _, dataset = model.name.partition("/")
-    iom = DATASETS[dataset].iom if dataset in DATASETS else RegionMatch.iom
+    iom = NUMBERS[dataset].iom if dataset in NUMBERS else RegionMatch.iom
     iou = RELEASED_IOU if kind == "reference" else RegionMatch.iou
     return replace(model, refiner=RegionMatch(base, _regions(name, model), iom, iou))
 
 
-def _regions(name: str, model: ClipAsRnn) -> Regions:
+def _regions(name: str, model: ClipAsRnn) -> RegionMaker:
     if name == SUPERPIXELS:
         return Superpixels()
     from carlab.backbones.sam import load_sam
 
     g = model.classifier
     return load_sam(name, device=str(g.backbone.device) if isinstance(g, TemplateClassifier) else "cpu")
-
-
-def released_prompts(names: tuple[str, ...]) -> Prompt:
-    """Prompts drawn by OpenCV, with the release's grey weights and centred rectangle."""
-    quirks: dict[str, dict[str, Any]] = {
-        "circle": {"engine": "opencv"},
-        "contour": {"engine": "opencv"},
-        "rectangle": {"engine": "opencv", "centred": True},
-        "blur": {"engine": "opencv"},
-        "grey": {"swapped": True},
-    }
-    names = tuple("grey" if name == "gray" else name for name in names)
-    return Combined(tuple(replace(prompts([name]), **quirks.get(name, {})) for name in names))
-
-
-def _numbers(dataset: str) -> Numbers:
-    if dataset not in DATASETS:
-        raise SettingError(
-            f"expected a data set out of {', '.join(DATASETS)}, got {dataset!r}; choose one of them"
-        )
-    return DATASETS[dataset]
-
-
-def _backbones(
-    proposer: str, classifier: str, device: str, dtype: str, **clip: Any
-) -> tuple[FrozenVlm, FrozenVlm]:
-    """Load f and g; once where they are the same."""
-
-    def one(name: str) -> FrozenVlm:
-        return load_backbone(name, device=device, dtype=dtype, **({} if name == "offline" else clip))
-
-    f = one(proposer)
-    return f, f if classifier == proposer else one(classifier)

@@ -1,11 +1,9 @@
-"""Queries, templates and background vocabularies: checked once, then only indexed.
+"""Check queries, templates and background vocabularies once; later code refers to queries by index.
 
 >>> check_queries([" red car ", "cat"])
 ('red car', 'cat')
 >>> check_background(["road", "Cat", "sky", "road"], ("cat",))
 ('road', 'sky')
->>> fill("a photo of a {}.", "cat")
-'a photo of a cat.'
 """
 
 import unicodedata
@@ -38,26 +36,26 @@ CLASSIFIER_TEMPLATES = (
 """The 15 templates of the mask classifier, in the order of the released code."""
 
 
-def _words(text: str) -> tuple[str, ...]:
+def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-_RELEASE = _words(
+_RELEASE = _names(
     "ground land grass tree building wall sky lake water river sea railway railroad helmet cloud house "
     "mountain ocean road rock street valley bridge"
 )
-_TERRESTRIAL = _words(
+_TERRESTRIAL = _names(
     "ground land grass tree mountain rock valley earth terrain forest bush hill field pasture meadow "
     "plateau cliff canyon ridge peak plain prairie tundra savanna steppe crag knoll dune glen dale "
     "copse thicket"
 )
-_AQUATIC_ATMOSPHERIC = _words(
+_AQUATIC_ATMOSPHERIC = _names(
     "sea ocean lake water river sky cloud pond stream lagoon bay gulf fjord estuary creek brook "
     "reservoir pool spring marsh swamp wetland glacier iceberg atmosphere stratosphere mist fog rain "
     "drizzle hail sleet snow thunderstorm breeze wind gust hurricane tornado monsoon cumulus cirrus "
     "stratus nimbus"
 )
-_MAN_MADE = _words(
+_MAN_MADE = _names(
     "building house wall road street railway railroad bridge edifice structure apartment condominium "
     "skyscraper highway boulevard lane alley byway avenue expressway freeway path overpass underpass "
     "viaduct tunnel footbridge crosswalk culvert dam archway causeway plaza square station terminal"
@@ -71,30 +69,21 @@ BACKGROUNDS: dict[str, tuple[str, ...]] = {
     "man-made": _MAN_MADE,
     "all": tuple(dict.fromkeys(_TERRESTRIAL + _AQUATIC_ATMOSPHERIC + _MAN_MADE)),
 }
-"""Background vocabularies by name; `BACKGROUND_SOURCES` says where each comes from."""
-
-BACKGROUND_SOURCES: dict[str, str] = {
-    "none": "CLIP as RNN, arXiv 2312.07661v3, ablation of background queries: none",
-    "release": "released code of CLIP as RNN: 23 words, after CLIP-ES (Lin et al., CVPR 2023)",
-    "terrestrial": "CLIP as RNN, arXiv 2312.07661v3, ablation of background queries: terrestrial",
-    "aquatic-atmospheric": "CLIP as RNN, arXiv 2312.07661v3, ablation: aquatic-atmospheric",
-    "man-made": "CLIP as RNN, arXiv 2312.07661v3, ablation of background queries: man-made",
-    "all": "CLIP as RNN, arXiv 2312.07661v3, ablation: its three lists in order, without repeats",
-}
-"""Source of each vocabulary in `BACKGROUNDS`."""
+"""Background vocabularies by name: "release", 23 queries, from the released code, after CLIP-ES (Lin et al.,
+CVPR 2023); the others from the paper's ablation of background queries, "all" its three lists without
+repeats."""
 
 _UNPRINTED = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Unicode categories no query may hold: control, lone surrogate, line and paragraph separator."""
+"""Unicode categories that no query may hold: control, lone surrogate, line and paragraph separator."""
 
 _INVISIBLE = frozenset({"Cf", "Mn", "Zs"})
-"""Categories that need something visible to sit on; joiners of emoji and accents are among them."""
+"""Categories that are invisible alone; joiners of emoji and accents are among them."""
 
 
 def check_queries(queries: Iterable[str] | Any) -> tuple[str, ...]:
     """Return the queries, outer whitespace stripped, in the order given.
 
-    The position in the result is the query's identity from here on; text is
-    never looked up again.
+    The position in the result identifies the query from here on.
 
     Raises
     ------
@@ -102,7 +91,7 @@ def check_queries(queries: Iterable[str] | Any) -> tuple[str, ...]:
         If it is one text, a set, or empty, or if an item is no text, is
         blank, holds control characters, or names the same as another.
     """
-    # `| Any`, here and below, because this is the gate: whatever comes is answered with a QueryError.
+    # `| Any`, here and below, because any input is checked here, and a wrong one raises QueryError.
     texts = _checked(queries, "queries", "['cat']")
     if not texts:
         raise QueryError("expected at least one query, got an empty list; write ['cat']")
@@ -118,10 +107,10 @@ def check_queries(queries: Iterable[str] | Any) -> tuple[str, ...]:
 
 
 def check_background(background: Iterable[str] | Any, queries: Iterable[str]) -> tuple[str, ...]:
-    """Return the background words that compete against `queries`, in the order given.
+    """Return the background queries that compete against `queries`, in the order given.
 
-    Repeats are merged, and a word that equals a query is left out: a query
-    must not compete against itself. None or an empty list gives ().
+    Repeats are merged, and one that equals a query is left out: a query must not compete against itself. None
+    or an empty list gives ().
 
     Raises
     ------
@@ -130,7 +119,7 @@ def check_background(background: Iterable[str] | Any, queries: Iterable[str]) ->
         holds control characters.
     """
     words = _checked(
-        () if background is None else background, "background", "['sky'] or background_words('all')"
+        () if background is None else background, "background", "['sky'] or background_queries('all')"
     )
     taken = {_identity(query) for query in queries}
     merged: dict[str, str] = {}
@@ -139,20 +128,20 @@ def check_background(background: Iterable[str] | Any, queries: Iterable[str]) ->
     return tuple(word for key, word in merged.items() if key not in taken)
 
 
-def background_words(name_or_words: str | Iterable[str] | Any) -> tuple[str, ...]:
-    """Return the words of a vocabulary in `BACKGROUNDS`, or the words given, checked.
+def background_queries(name_or_words: str | Iterable[str] | Any) -> tuple[str, ...]:
+    """Return the queries of a vocabulary in `BACKGROUNDS`, or the queries given, checked.
 
     Raises
     ------
     QueryError
-        If there is no such vocabulary, or the words fail `check_background`.
+        If there is no such vocabulary, or the queries fail `check_background`.
     """
     if not isinstance(name_or_words, str):
         return check_background(name_or_words, ())
     if name_or_words not in BACKGROUNDS:
         raise QueryError(
-            f"expected one of {', '.join(BACKGROUNDS)}, or a list of words, got {_shown(name_or_words)}; "
-            "write ['sky'] for a word of your own"
+            f"expected one of {', '.join(BACKGROUNDS)}, or a list of queries, got {_shown(name_or_words)}; "
+            "write ['sky'] for a query of your own"
         )
     return BACKGROUNDS[name_or_words]
 
@@ -175,16 +164,8 @@ def check_template(template: str | Any) -> str:
     return template.strip()
 
 
-def fill(template: str, name: str) -> str:
-    """Put a name into a checked template.
-
-    Never `str.format`: a name is the user's text and may hold braces itself.
-    """
-    return template.replace("{}", name)
-
-
 def _checked(texts: Any, what: str, example: str) -> tuple[str, ...]:
-    """Return every text stripped; what is wrong with a list or an item of it is said here."""
+    """Return every text stripped, or raise QueryError for a wrong list or item."""
     if isinstance(texts, str | bytes):
         shown = _shown(texts if isinstance(texts, str) else texts.decode(errors="replace"))
         raise QueryError(f"expected a list of texts, got the text {shown}; write [{shown}]")
@@ -215,16 +196,11 @@ def _check_text(text: Any, where: str) -> None:
 
 
 def _identity(text: str) -> str:
-    """Key under which two texts are the same to a tokeniser: case, inner blanks, composed accents."""
+    """Return a key that is equal for texts equal to a tokeniser: case, inner blanks, composed accents."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
 def _shown(text: str) -> str:
-    """Show a text on one line, quoted and not too long."""
+    """Return a text quoted on one line and not too long."""
     shown = repr(text)
     return shown if len(shown) <= 80 else f"{shown[:60]}...{shown[-16:]}"
-
-
-def fill_all(template: str, names: Iterable[str]) -> list[str]:
-    """`fill` for every name."""
-    return [fill(template, name) for name in names]

@@ -1,47 +1,62 @@
-"""ClipAsRnn: the loop (paper, section 3.1 and algorithm 1).
+"""ClipAsRnn, and the loop over its stages (paper, section 3.1 and algorithm 1).
 
     y_t = f(x, h_{t-1});   P_t = g(v(x, y_t), h_{t-1});   h_t = sigma(P_t)
 
-until h_t = h_{t-1}. The filter only removes, so there are at most |h_0| + 1
-steps.
+until h_t = h_{t-1}. The filter only removes, so there are at most |h_0| + 1 steps. A `Run` is one image on
+its way through the loop; `recur` is the loop, for one run or for several in lock-step.
 """
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int, UInt8
+from jaxtyping import Float32, UInt8
 
-from carlab import probes
+from carlab import hooks
+from carlab.cache import digest
 from carlab.errors import SettingError
-from carlab.gallery import Gallery
-from carlab.images import load_image
-from carlab.ledger import Ledger, open_ledger, timed
-from carlab.provenance import provenance, settings
+from carlab.files.pictures import resize
+from carlab.files.shapes import Image, Maps, Masks
+from carlab.hooks import Recording, collect, measure, probe, progress, recorded_patterns, timed
+from carlab.photo import Photo
 from carlab.queries import check_background, check_queries
-from carlab.stages.protocols import MaskClassifier, MaskProposer, QueryFilter, Refiner, VisualPrompter
-from carlab.trace import Step, Trace
-from carlab.turns import Encode, Turns, carry_out
+from carlab.stages.base import MaskClassifier, MaskProposer, QueryFilter, Refiner, VisualPrompter
+from carlab.trace.provenance import provenance, settings
+from carlab.trace.trace import Step, Trace
 
 
 @dataclass(frozen=True)
 class ClipAsRnn:
     """Five stages and the loop over them. Swap a stage with `dataclasses.replace`.
 
-    Attributes
+    Parameters
     ----------
+    proposer, prompter, classifier, filter, refiner
+        f, v, g, sigma and the post-processor; see `carlab.stages.base`. Each must be hashable.
     mask_threshold
-        eta, in [0, 1]: a soft mask above it is the region that is drawn.
+        eta, in [0, 1]: where a soft mask exceeds it, it is drawn.
     background
-        Words that take away what belongs to no query, unless a call gives its own.
+        Queries that compete but are not reported, unless a call gives its own.
     min_steps, max_steps
         The release always makes two steps or more (quirk 9); None: no limit.
     batch
-        Prompted pictures encoded at once, 1 or more.
+        Prompted images encoded at once, 1 or more.
     name
-        The preset this came from, for people to read.
+        Of the preset, for people to read.
+
+    Raises
+    ------
+    SettingError
+        If a number is out of range, or a stage cannot be hashed.
+
+    Examples
+    --------
+    >>> from carlab.stages.filter import Threshold
+    >>> strict = replace(model, filter=Threshold(1.0, keep_best=False))
+    >>> strict(image, ["cat", "dog"]).stop
+    'nothing present'
     """
 
     proposer: MaskProposer
@@ -68,6 +83,14 @@ class ClipAsRnn:
                 "expected 1 <= min_steps <= max_steps and batch >= 1, got "
                 f"{self.min_steps}, {self.max_steps} and {self.batch}; 1, None and 8 are the defaults"
             )
+        for stage in (self.proposer, self.prompter, self.classifier, self.filter, self.refiner):
+            try:
+                hash(stage)
+            except TypeError as error:
+                raise SettingError(
+                    f"expected stages that can be hashed, got {type(stage).__name__}, which cannot "
+                    f"({error}); make it a frozen dataclass with hashable fields"
+                ) from error
 
     def __call__(
         self,
@@ -82,11 +105,11 @@ class ClipAsRnn:
         Parameters
         ----------
         image
-            A path, bytes, a Pillow image, or a uint8 array (h, w, 3), RGB.
+            A path, bytes, a Pillow image, a uint8 array (h, w, 3), RGB, or a `Photo`, whose cache is used.
         queries
-            What to look for; words that are not there are dropped.
+            Names to look for; those that are not present are dropped.
         background
-            Replaces the model's own background words; () for none.
+            Replaces the model's own background queries; () for none.
         record
             Patterns of probes to keep in the trace, e.g. `["cam.*"]`.
 
@@ -94,51 +117,48 @@ class ClipAsRnn:
         ------
         ImageError, QueryError, ProbeError, BackboneError
         """
-        with probes.record(*record):
-            return self.prepare(image, queries, background=background).run()
+        with hooks.record(*record):
+            run = Run(self, Photo.of(image), queries, background)
+            recur([run], self.batch)
+            return run.trace()
 
     def prepare(
         self, image: Any, queries: Sequence[str], *, background: Sequence[str] | None = None
     ) -> "Prepared":
-        """Do once what does not depend on the active set; the result runs again and again."""
-        words = self.background if background is None else background
-        return Prepared.of(self, load_image(image), check_queries(queries), words)
+        """Compute once what does not depend on the active set; the result can be run again and again.
+
+        Parameters and errors are those of a call.
+        """
+        run = Run(self, Photo.of(image), queries, background)
+        return Prepared(self, run.photo, run.queries, run.background)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """One photo and its queries after the trunk pass: every further run is cheap.
+    """A model, a photo and its queries: every run after the first is cheap.
 
-    `run(filter=Threshold(0.3))` runs the recurrence with a changed model. As
-    long as the backbones stay it makes no trunk pass, and encodes only texts
-    and pictures that were not seen before.
+    As long as the backbones stay, a run makes no trunk pass, and encodes only texts and prompted images that
+    are not in the photo's cache.
+
+    Parameters
+    ----------
+    model, photo, queries, background
+        As `ClipAsRnn.prepare` checked them.
+
+    Examples
+    --------
+    >>> from carlab.stages.filter import Threshold
+    >>> prepared = model.prepare(image, ["cat", "dog"])
+    >>> prepared.run().passes["trunk"]
+    1
+    >>> prepared.run(filter=Threshold(0.0)).passes
+    {}
     """
 
     model: ClipAsRnn
-    image: UInt8[np.ndarray, "h w 3"]
+    photo: Photo
     queries: tuple[str, ...]
     background: tuple[str, ...]
-    proposals: Any
-    texts: Float32[np.ndarray, "p Q d"]
-    gallery: Gallery
-    ledger: Ledger
-    recorded: Mapping[str, np.ndarray]
-
-    @classmethod
-    def of(
-        cls,
-        model: ClipAsRnn,
-        image: UInt8[np.ndarray, "h w 3"],
-        queries: tuple[str, ...],
-        background: Sequence[str],
-    ) -> "Prepared":
-        """Run what is needed once; see `ClipAsRnn.prepare`."""
-        words = check_background(background, queries)
-        with open_ledger() as ledger, _recording() as recorded:
-            proposals = model.proposer.prepare(image, queries, words)
-            texts = model.classifier.encode_text(queries)
-        gallery = Gallery(image, model.classifier)
-        return cls(model, image, queries, words, proposals, texts, gallery, ledger, recorded)
 
     def run(self, **changes: Any) -> Trace:
         """Run the recurrence, with any field of the model changed.
@@ -148,87 +168,217 @@ class Prepared:
         TypeError
             If the model has no such field.
         """
-        return carry_out(self.turns(**changes), changes.get("batch", self.model.batch))
+        model = replace(self.model, **changes)
+        return model(self.photo, self.queries, background=changes.get("background", self.background))
 
     def ask(self, queries: Sequence[str]) -> "Prepared":
-        """The same photo with other queries: no trunk pass, and what was encoded for it stays known.
+        """Prepare other queries on the same photo: no trunk pass, and its cache stays.
 
         Raises
         ------
         QueryError
             If they cannot be used.
         """
-        words = check_queries(queries)
-        with open_ledger() as ledger, _recording() as recorded:
-            texts = self.model.classifier.encode_text(words)
-        background = check_background(self.background, words)
-        kept = {**self.recorded, **recorded}
-        return replace(self, queries=words, background=background, texts=texts, ledger=ledger, recorded=kept)
+        return self.model.prepare(self.photo, queries, background=self.background)
 
-    def turns(self, **changes: Any) -> Turns:
-        """`run` as a generator that asks for what can be done together with others, or elsewhere."""
-        with open_ledger() as ledger:
-            prepared = self._changed(changes)
-            steps, stop = yield from prepared._recur()
-            with _recording() as end:
-                survivors = probes.probe("refine.masks", steps[-1].masks[steps[-1].kept])
-                refined = yield from prepared.gallery.refine(prepared.model.refiner, survivors)
+
+@dataclass(eq=False)
+class Prompted:
+    """A prompted image as the classifier sees it, and its embedding once it is encoded."""
+
+    image: UInt8[np.ndarray, "s1 s2 3"]
+    embedding: Float32[np.ndarray, " d"] | None = None
+
+
+class Run:
+    """One image on its way through the loop: its active queries and the steps so far.
+
+    Parameters
+    ----------
+    model, photo
+        What runs on what.
+    queries, background
+        As in `ClipAsRnn.__call__`.
+
+    Raises
+    ------
+    QueryError, BackboneError
+        If the queries cannot be used, or the model returns NaN or infinity.
+
+    Examples
+    --------
+    >>> run = Run(model, Photo.of(image), ["cat", "dog"])
+    >>> while run.stop is None:
+    ...     run.draw()
+    ...     embed([run], batch=8)
+    ...     run.judge()
+    >>> run.trace() == model(image, ["cat", "dog"])
+    True
+    """
+
+    def __init__(
+        self,
+        model: ClipAsRnn,
+        photo: Photo,
+        queries: Sequence[str],
+        background: Sequence[str] | None = None,
+    ) -> None:
+        self.model, self.photo = model, photo
+        self.queries = check_queries(queries)
+        self.background = check_background(
+            model.background if background is None else background, self.queries
+        )
+        self.active = np.arange(len(self.queries))
+        self.steps: list[Step] = []
+        self.stop: str | None = None
+        """Why the loop ended; None while it goes on."""
+        self.cost, self.end = Recording(), Recording(recorded_patterns())
+        self.inputs = photo.prepare(model.proposer, model.classifier, self.queries, self.background)
+
+    def draw(self) -> None:
+        """Propose a mask for every active query, and draw each onto the image."""
+        self.step = Recording(recorded_patterns())
+        with collect(self.step):
+            with timed("propose"):
+                self.proposal = self.model.proposer(self.inputs.proposals, self.active, len(self.steps))
+            with timed("prompt"):
+                self.prompted = [self._prompted(mask) for mask in self.proposal.masks]
+            drawn = np.stack([prompted.image for prompted in self.prompted])
+            self.images = probe("classify.pictures", drawn)
+        if self.images is not drawn:  # edited
+            self.prompted = [Prompted(image) for image in self.images]
+
+    def judge(self) -> None:
+        """Score the prompted images, drop queries, and append the step."""
+        with collect(self.step):
+            found = [prompted.embedding for prompted in self.prompted if prompted.embedding is not None]
+            embeddings = probe("classify.embeddings", np.stack(found))
+            with timed("classify"):
+                probs = self.model.classifier(embeddings, self.inputs.texts, self.active)
+            kept = self.model.filter(probs)
+        step = Step(
+            self.active, *self.proposal, self.images, probs, kept, self.step.probes, self.step.seconds
+        )
+        self.steps.append(step)
+        self.cost.add(self.step)
+        self.active, self.stop = step.survivors, stop_reason(self.model, self.steps)
+        if self.stop is not None:
+            with collect(self.end):
+                self.soft = probe("refine.masks", step.masks[kept])
+
+    @property
+    def refine_key(self) -> tuple[Any, ...]:
+        """Key of the final masks in the photo's cache."""
+        soft = self.soft
+        return ("refined", self.model.refiner, soft.shape, digest(soft), recorded_patterns())
+
+    def trace(self, refine: "Refine | None" = None) -> Trace:
+        """Refine the survivors' masks, unless the photo's cache holds the result, and return what happened.
+
+        Parameters
+        ----------
+        refine
+            Calls the refiner, here unless another function is given.
+        """
+        refine = refine or refine_here
+        key = self.refine_key
+        with collect(self.end):
+            final, probes = self.photo.cache.get(
+                key, lambda: refine(self.model.refiner, self.photo.image, self.soft)
+            )
+        for part in (self.photo.take_unreported(), self.end):
+            self.cost.add(part)
         return Trace(
-            image=self.image,
+            image=self.photo.image,
             queries=self.queries,
-            background=prepared.background,
-            steps=steps,
-            refined=refined,
-            stop=stop,
-            settings=settings(prepared.model),
-            provenance=provenance(prepared.model),
-            probes={**prepared.recorded, **end},
-            seconds=_sum(prepared.ledger.seconds, ledger.seconds),
-            passes=_sum(prepared.ledger.passes, ledger.passes),
+            background=self.background,
+            steps=tuple(self.steps),
+            refined=final,
+            stop=self.stop or "",
+            settings=settings(self.model),
+            provenance=provenance(self.model),
+            probes={**self.inputs.probes, **self.end.probes, **probes},
+            seconds=self.cost.seconds,
+            passes=self.cost.passes,
         )
 
-    def _changed(self, changes: Mapping[str, Any]) -> "Prepared":
-        model = replace(self.model, **changes)
-        if not model.proposer.can_use(self.proposals):
-            return Prepared.of(model, self.image, self.queries, changes.get("background", self.background))
-        words = check_background(changes.get("background", self.background), self.queries)
-        prepared = replace(self, model=model, background=words)
-        if model.classifier == self.model.classifier:
-            return prepared
-        texts = model.classifier.encode_text(self.queries)
-        gallery = Gallery(self.image, model.classifier, refined=self.gallery.refined)
-        return replace(prepared, texts=texts, gallery=gallery)
-
-    def _recur(self) -> Generator[Encode, Any, tuple[tuple[Step, ...], str]]:
-        active = np.arange(len(self.queries))
-        steps: list[Step] = []
-        while True:
-            step = yield from self._step(active, len(steps))
-            steps.append(step)
-            if not step.kept.any():
-                return tuple(steps), "nothing present"
-            if step.kept.all() and len(steps) >= self.model.min_steps:
-                return tuple(steps), "fixed point"
-            if len(steps) == self.model.max_steps:
-                return tuple(steps), "step limit"
-            active = step.survivors
-
-    def _step(self, active: Int[np.ndarray, " q"], t: int) -> Generator[Encode, Any, Step]:
-        model, names = self.model, [self.queries[query] for query in active]
-        with open_ledger() as ledger, _recording() as recorded:
-            with timed("propose"):
-                cams, masks = model.proposer(self.proposals, names, self.background, t)
-            pictures, embeddings = yield from self.gallery.show(masks, model.mask_threshold, model.prompter)
-            with timed("classify"):
-                probs = model.classifier(embeddings, self.texts, active)
-            kept = model.filter(probs)
-        return Step(active, cams, masks, pictures, probs, kept, recorded, ledger.seconds)
+    def _prompted(self, mask: Float32[np.ndarray, "i j"]) -> Prompted:
+        """Draw one soft mask. Masks that exceed eta in the same pixels share one prompted image."""
+        model, image, get = self.model, self.photo.image, self.photo.cache.get
+        # One full-size mask at a time: at 12 megapixels a hundred would not fit.
+        region = cache(lambda: resize(mask, *image.shape[:2]) > model.mask_threshold)
+        pixels = get(
+            ("region", model.mask_threshold, mask.shape, digest(mask)), lambda: digest(np.packbits(region()))
+        )
+        return get(
+            ("prompted", model.prompter, model.classifier, pixels),
+            lambda: Prompted(model.classifier.preprocess(model.prompter(image, region()))),
+        )
 
 
-def _recording() -> AbstractContextManager[dict[str, np.ndarray]]:
-    """A recorder of its own for each part of the run, wanting what the user's recorders want."""
-    return probes.record(*probes.recorded_patterns())
+def recur(runs: Sequence[Run], batch: int) -> None:
+    """Run algorithm 1, for one image or for several in lock-step, until every run has stopped.
+
+    Parameters
+    ----------
+    runs
+        Changed in place.
+    batch
+        Prompted images encoded at once, over all runs, 1 or more.
+
+    Examples
+    --------
+    >>> runs = [Run(model, Photo.of(image), queries) for queries in (["cat"], ["dog", "red car"])]
+    >>> recur(runs, batch=8)
+    >>> all(run.stop for run in runs)
+    True
+    """
+    while going := [run for run in runs if run.stop is None]:
+        for run in going:
+            run.draw()
+        embed(going, batch)
+        for run in going:
+            run.judge()
 
 
-def _sum(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: a.get(name, 0) + b.get(name, 0) for name in (*a, *(key for key in b if key not in a))}
+def embed(runs: Sequence[Run], batch: int) -> None:
+    """Encode the prompted images that have no embedding yet, those of all runs together, `batch` at a time.
+
+    This is the only call of the image encoder. What is encoded stays in the photos' caches even if a later
+    batch is cancelled.
+    """
+    owners = {
+        prompted: run for run in reversed(runs) for prompted in run.prompted if prompted.embedding is None
+    }
+    for classifier in dict.fromkeys(run.model.classifier for run in runs):
+        missing = [prompted for prompted, run in owners.items() if run.model.classifier == classifier]
+        for start in range(0, len(missing), batch):
+            progress("encode", start, len(missing))
+            part = missing[start : start + batch]
+            with measure() as cost:
+                embeddings = classifier.encode_images(np.stack([prompted.image for prompted in part]))
+            for prompted, embedding in zip(part, embeddings, strict=True):
+                prompted.embedding = embedding
+                owners[prompted].step.add(cost, 1 / len(part))
+
+
+Refine = Callable[[Refiner, Image, Maps], tuple[Masks, dict[str, np.ndarray]]]
+"""Calls a refiner on an image and soft masks; returns final masks and recorded probes."""
+
+
+def refine_here(refiner: Refiner, image: Image, masks: Maps) -> tuple[Masks, dict[str, np.ndarray]]:
+    """Call the refiner, on the clock; return the final masks and the probes recorded meanwhile."""
+    progress("refine", 0, 1)
+    with collect(Recording(recorded_patterns())) as seen, timed("refine"):
+        final = refiner(image, masks)
+    return final, seen.probes
+
+
+def stop_reason(model: ClipAsRnn, steps: Sequence[Step]) -> str | None:
+    """Return why the loop ends after these steps, or None if it goes on."""
+    kept = steps[-1].kept
+    if not kept.any():
+        return "nothing present"
+    if kept.all() and len(steps) >= model.min_steps:
+        return "fixed point"
+    return "step limit" if len(steps) == model.max_steps else None

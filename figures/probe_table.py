@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from carlab.probes import PROBES
+from carlab.hooks import PROBES
 
 HEAD = """# Probes
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from carlab.overlay import colour, resize_maps
+from carlab.files.pictures import colour, resize_maps
 from carlab.trace import Step, Trace
 
 GRID = (6, 9)

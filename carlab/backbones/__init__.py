@@ -1,6 +1,6 @@
-"""Frozen image-text models behind one protocol; the only part of carlab that holds weights."""
+"""Frozen image-text models behind one protocol; no other part of carlab holds weights."""
 
-from carlab.backbones.protocol import FrozenVlm, Trunk
+from carlab.backbones.base import FrozenVlm, Trunk
 from carlab.backbones.registry import load_backbone
 
 __all__ = ["FrozenVlm", "Trunk", "load_backbone"]

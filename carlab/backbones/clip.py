@@ -1,92 +1,26 @@
-"""CLIP from a local folder or a hub name, of any size and patch, frozen."""
+"""CLIP from a local folder or a hub name, of any size and patch."""
 
-import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from hashlib import sha256
-from math import ceil
-from typing import Any, Literal, TypeVar
+from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Float, Shaped, UInt8
-from PIL import Image
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
-from transformers import CLIPModel
-from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
+from transformers import CLIPModel, CLIPTokenizerFast
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from carlab.backbones.memory import TextMemory
-from carlab.backbones.protocol import Trunk
-from carlab.errors import QueryError
-from carlab.ledger import count, timed
+from carlab.backbones.base import weights_digest
+from carlab.backbones.hub import Family, check_weights, read_checkpoint
+from carlab.backbones.vit import Vit
+from carlab.errors import BackboneError, QueryError
 
-AFFINITY_BLOCKS = 8
-"""The affinity is the mean attention of the last eight blocks (CLIP-ES, section 3.3)."""
-
-Positions = Literal["bicubic", "bilinear half"]
-_M = TypeVar("_M", bound=torch.nn.Module)
+CLIP = Family("CLIP", ("clip",), "openai/clip-vit-base-patch16", "offline")
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Clip:
-    """A CLIP checkpoint as proposer or classifier.
+class Clip(Vit):
+    """A CLIP (Radford et al. 2021) as proposer or classifier."""
 
-    Attributes
-    ----------
-    positions
-        How position embeddings meet another input size: "bicubic" in full
-        precision, or as released "bilinear half", bilinear and rounded to half
-        precision (METHOD quirk 8).
-    side_multiple
-        The proposer's input sides are rounded up to multiples of this; None
-        takes the patch size, the release always took 16 (quirk 14).
-    max_side
-        Longest side, in pixels, of the proposer's input: larger photos are
-        shrunk first, because the attention grows with the fourth power.
-    texts
-        Embeddings of the texts met so far.
-    """
-
-    model: CLIPModel
-    tokenizer: Any
-    name: str
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    sha256: str
-    positions: Positions = "bicubic"
-    side_multiple: int | None = None
-    max_side: int = 1024
-    texts: TextMemory = field(default_factory=TextMemory)
-
-    def __repr__(self) -> str:
-        """Name only: a stage that holds a model is still printed in one line."""
-        return f"<{self.name}>"
-
-    @property
-    def input_side(self) -> int:
-        """Side in pixels of the images that the checkpoint was trained on."""
-        return int(self.model.config.vision_config.image_size)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.model.logit_scale.device
-
-    @torch.no_grad()
-    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q d"]:
-        """Unit-norm text embeddings.
-
-        Raises
-        ------
-        QueryError
-            If a text is longer than the model reads (77 tokens in CLIP).
-        """
-        with timed("text"):
-            return self.texts.look_up(texts, self._encode_new)
-
-    def _encode_new(self, texts: list[str]) -> Float[Tensor, "q d"]:
+    def _encode_text(self, texts: list[str]) -> Float[Tensor, "q d"]:
         limit = self.model.config.text_config.max_position_embeddings
         encoded = self.tokenizer(texts, verbose=False)["input_ids"]
         for text, tokens in zip(texts, encoded, strict=True):
@@ -98,145 +32,48 @@ class Clip:
         features = self.model.get_text_features(**batch).pooler_output
         return functional.normalize(features, dim=-1)
 
-    @torch.no_grad()
-    def trunk(self, image: UInt8[np.ndarray, "h w 3"]) -> Trunk:
-        """All blocks but the last, once; see `Trunk`."""
-        with timed("trunk"):
-            count("trunk")
-            pixels = self._pixels(self._resized(image)[None])
-            grid = (
-                pixels.shape[2] // self._vision.embeddings.patch_size,
-                pixels.shape[3] // self._vision.embeddings.patch_size,
-            )
-            tokens = self._vision.pre_layrnorm(self._embed(pixels))[0]
-            *blocks, last = self._vision.encoder.layers
-            recorded = min(AFFINITY_BLOCKS, len(blocks) + 1) - 1
-            relations = torch.zeros((), device=self.device)
-            for block in blocks[: len(blocks) - recorded]:
-                tokens = block(tokens[None], None)[0]
-            for block in blocks[len(blocks) - recorded :]:
-                attended, weights = attend(block.self_attn, block.layer_norm1(tokens))
-                tokens = mix(block, tokens + attended)
-                relations = relations + weights[1:, 1:]
-            relations = relations + attend(last.self_attn, last.layer_norm1(tokens))[1][1:, 1:]
-            # Gradients of p are tiny: the tail works in at least single precision.
-            tokens = tokens.to(self._tail_dtype)
-            normed = self._tail_block.layer_norm1(tokens)
-        return Trunk(
-            activations=normed[1:],
-            grid=grid,
-            relations=relations / (recorded + 1),
-            relation_kind="attention",
-            state=(tokens, normed[:1]),
+
+def load_clip(name: str, *, device: torch.device, dtype: torch.dtype, **options: Any) -> Clip:
+    """Load a CLIP by folder or hub name ("org/name", or "org/name@revision").
+
+    Only safetensors weights are read and no code of the checkpoint is run.
+
+    Raises
+    ------
+    BackboneError
+        If it cannot be found, reached or read, is no CLIP, or holds broken weights.
+    """
+
+    def read(source: dict[str, Any]) -> tuple[Any, ...]:
+        model, report = CLIPModel.from_pretrained(
+            **source,
+            dtype=dtype,
+            use_safetensors=True,
+            attn_implementation="sdpa",
+            output_loading_info=True,
         )
+        tokenizer = CLIPTokenizerFast.from_pretrained(**source)
+        return model, report, tokenizer, CLIPImageProcessorPil.from_pretrained(**source)
 
-    def tail(self, trunk: Trunk, activations: Float[Tensor, "n c"]) -> Float[Tensor, " d"]:
-        """Last block, post-norm, mean over the patch tokens (not CLS), projection."""
-        tokens, class_token = trunk.state
-        attended, _ = attend(self._tail_block.self_attn, torch.cat([class_token, activations]))
-        tokens = mix(self._tail_block, tokens + attended)
-        pooled = self._tail_norm(tokens[1:]).mean(0)
-        return functional.linear(pooled, self.model.visual_projection.weight.to(self._tail_dtype))
-
-    @torch.no_grad()
-    def encode_images(
-        self, pictures: UInt8[np.ndarray, "m s1 s2 3"], *, skip_blocks: int = 0
-    ) -> Float[Tensor, "m d"]:
-        """Unit-norm image embeddings from the class token."""
-        with timed("image encode"):
-            count("image encode", len(pictures))
-            tokens = self._vision.pre_layrnorm(self._embed(self._pixels(pictures)))
-            blocks = self._vision.encoder.layers
-            for block in blocks[: len(blocks) - skip_blocks]:
-                tokens = block(tokens, None)
-            features = self.model.visual_projection(self._vision.post_layernorm(tokens[:, 0]))
-            return functional.normalize(features, dim=-1)
-
-    def logits(self, images: Float[Tensor, "m d"], texts: Float[Tensor, "q d"]) -> Float[Tensor, "m q"]:
-        """exp(logit scale) times the cosine."""
-        scale = self.model.logit_scale.detach().exp().to(images)
-        return scale * functional.normalize(images, dim=-1) @ texts.to(images).T
-
-    @property
-    def _vision(self) -> Any:
-        return self.model.vision_model
-
-    @cached_property
-    def _tail_dtype(self) -> torch.dtype:
-        return torch.promote_types(self.model.dtype, torch.float32)
-
-    @cached_property
-    def _tail_block(self) -> CLIPEncoderLayer:
-        return _at_least_single(self._vision.encoder.layers[-1], self._tail_dtype)
-
-    @cached_property
-    def _tail_norm(self) -> torch.nn.LayerNorm:
-        return _at_least_single(self._vision.post_layernorm, self._tail_dtype)
-
-    def _resized(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
-        height, width = image.shape[:2]
-        shrink = min(1.0, self.max_side / max(height, width))
-        multiple = self.side_multiple or self._vision.embeddings.patch_size
-        rows, columns = (ceil(shrink * side / multiple) * multiple for side in (height, width))
-        return np.asarray(Image.fromarray(image).resize((columns, rows), Image.Resampling.BICUBIC))
-
-    def _pixels(self, pictures: UInt8[np.ndarray, "m h w 3"]) -> Float[Tensor, "m 3 h w"]:
-        pixels = torch.tensor(pictures).to(self.device).permute(0, 3, 1, 2).float() / 255
-        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (self.mean, self.std))
-        return ((pixels - mean) / std).to(self.model.dtype)
-
-    def _embed(self, pixels: Float[Tensor, "m 3 h w"]) -> Float[Tensor, "m n c"]:
-        embeddings = self._vision.embeddings
-        patches = embeddings.patch_embedding(pixels)
-        positions = resize_positions(
-            embeddings.position_embedding.weight, tuple(patches.shape[2:]), self.positions
-        )
-        class_tokens = embeddings.class_embedding.expand(len(pixels), 1, -1)
-        return torch.cat([class_tokens, patches.flatten(2).mT], dim=1) + positions
-
-
-def weights_digest(model: torch.nn.Module) -> str:
-    """sha256 over every weight, in order of name, in the precision it was loaded in."""
-    digest = sha256()
-    for name, weight in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def attend(
-    attention: CLIPAttention, tokens: Float[Tensor, "n c"]
-) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n n"]]:
-    """Self-attention of one image, and its weights as the mean over heads, float32 or better."""
-    heads = attention.num_heads
-    query, key, value = (
-        project(tokens).unflatten(1, (heads, -1)).transpose(0, 1)
-        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+    model, report, tokenizer, processor = read_checkpoint(CLIP, name, read)
+    check_weights(name, model, report)
+    _check_tokenizer(name, len(tokenizer), model.config.text_config.vocab_size)
+    model.requires_grad_(False)
+    return Clip(
+        model=model.eval().to(device),
+        tokenizer=tokenizer,
+        name=f"CLIP {name}",
+        mean=tuple(processor.image_mean),
+        std=tuple(processor.image_std),
+        sha256=weights_digest(model),
+        **options,
     )
-    precision = torch.promote_types(tokens.dtype, torch.float32)
-    weights = (query * attention.scale @ key.mT).softmax(-1, dtype=precision)
-    attended = attention.out_proj((weights.to(tokens.dtype) @ value).transpose(0, 1).flatten(1))
-    return attended, weights.mean(0)
 
 
-def mix(block: CLIPEncoderLayer, tokens: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
-    """The second half of a block: the residual MLP."""
-    return tokens + block.mlp(block.layer_norm2(tokens))
-
-
-def resize_positions(
-    positions: Shaped[Tensor, "k c"], grid: tuple[int, int], mode: Positions
-) -> Shaped[Tensor, "n c"]:
-    """Position embeddings (class token first) for another patch grid."""
-    side = round((len(positions) - 1) ** 0.5)
-    if grid != (side, side):
-        square = positions[1:].unflatten(0, (side, side)).permute(2, 0, 1)[None].float()
-        kind = "bicubic" if mode == "bicubic" else "bilinear"
-        resized = functional.interpolate(square, grid, mode=kind, align_corners=False)
-        patches = resized[0].flatten(1).T.to(positions.dtype)
-        positions = torch.cat([positions[:1], patches])
-    return positions.half().to(positions.dtype) if mode == "bilinear half" else positions
-
-
-def _at_least_single(module: _M, dtype: torch.dtype) -> _M:
-    return module if next(module.parameters()).dtype == dtype else copy.deepcopy(module).to(dtype)
+def _check_tokenizer(name: str, size: int, rows: int) -> None:
+    # Where its files are missing, transformers builds an empty tokenizer without an error.
+    if not 256 < size <= rows:
+        raise BackboneError(
+            f"expected a tokenizer of up to {rows} tokens beside the weights, got {size} tokens in {name!r}; "
+            "copy vocab.json and merges.txt (or tokenizer.json) there"
+        )

@@ -1,39 +1,40 @@
-"""Find and read a checkpoint: a local folder, the hub's cache, or the hub. Weights from safetensors alone."""
+"""Find and read a checkpoint: a local folder, the hub's cache, or the hub. Weights from safetensors only."""
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
-from carlab.backbones.quiet import quiet
 from carlab.errors import BackboneError
 
 HUB_SECONDS = 8.0
-"""How long a hub may take to answer at all; name resolution has no timeout of its own."""
+"""Timeout of the first request to a hub; name resolution has none of its own."""
 
 _T = TypeVar("_T")
 
 
 class Family(NamedTuple):
-    """A kind of model: its name, transformers' types of it, a name on the hub, and what needs no weights."""
+    """A family of models: its name, transformers' model types, and an example of a hub name."""
 
     name: str
     types: tuple[str, ...]
     example: str
     stand_in: str
+    """The name that needs no weights."""
 
     @property
     def ways_out(self) -> str:
-        """What to do when there is no such checkpoint."""
+        """Advice for when there is no such checkpoint."""
         return f'give a local folder with the checkpoint, or use "{self.stand_in}"'
 
 
 def read_checkpoint(family: Family, name: str, read: Callable[[dict[str, Any]], _T]) -> _T:
-    """Find the checkpoint of a folder or hub name ("org/name", or "org/name@revision"), and read it.
+    """Find and read the checkpoint of a folder or hub name ("org/name", or "org/name@revision").
 
-    `read` is given the arguments that transformers' `from_pretrained` takes to find it.
+    `read` is called with the arguments by which transformers' `from_pretrained` finds it.
 
     Raises
     ------
@@ -53,12 +54,12 @@ def read_checkpoint(family: Family, name: str, read: Callable[[dict[str, Any]], 
 
 
 def check_weights(name: str, model: Any, report: dict[str, Any]) -> None:
-    """Refuse a model that lacks weights or holds broken ones, by what transformers reported of its loading.
+    """Check that a model has all its weights and that they are finite, by transformers' loading report.
 
     Raises
     ------
     BackboneError
-        Which tensors, and what is wrong with them.
+        Names the tensors that are missing or broken.
     """
     missing = sorted(map(str, report["missing_keys"])) + sorted(map(str, report.get("mismatched_keys", ())))
     broken = [key for key, weight in model.state_dict().items() if not weight.isfinite().all()]
@@ -108,12 +109,12 @@ def _is_cached(repository: str, revision: str) -> bool:
 
 
 def _reachable(family: Family, name: str, repository: str) -> bool:
-    """Ask the hub once, briefly: without this, a closed network costs minutes of retries."""
+    """Send the hub one short request: without it, a closed network costs minutes of retries."""
     from huggingface_hub import HfApi
 
     failure: list[Exception] = [TimeoutError(f"no answer in {HUB_SECONDS:.0f} s")]
 
-    def ask() -> None:
+    def request() -> None:
         try:
             HfApi().model_info(repository, timeout=HUB_SECONDS / 2)
             failure.clear()
@@ -123,9 +124,9 @@ def _reachable(family: Family, name: str, repository: str) -> bool:
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}:
         failure[:] = [ConnectionError("HF_HUB_OFFLINE is set")]
     else:
-        asking = Thread(target=ask, daemon=True)
-        asking.start()
-        asking.join(HUB_SECONDS)
+        thread = Thread(target=request, daemon=True)
+        thread.start()
+        thread.join(HUB_SECONDS)
     if failure:
         reason = _first_line(failure[0])
         raise BackboneError(
@@ -137,3 +138,19 @@ def _reachable(family: Family, name: str, repository: str) -> bool:
 def _first_line(error: BaseException) -> str:
     text = str(error).strip() or type(error).__name__
     return text.splitlines()[0][:200]
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' progress bars and loading reports: what matters is raised as an error."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

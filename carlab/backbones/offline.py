@@ -1,20 +1,18 @@
 """The embedded default: an ImageNet classifier and a sentence encoder as one open-vocabulary model.
 
 This is **not CLIP**, and says so wherever its name appears. Both parts ship
-inside Python packages, so it works with no network, ever (METHOD section 12).
+inside Python packages, so it works without a network (docs/method.md, "The offline backbone").
 
-An image embedding is what EfficientNet-Lite2 says of the 1,000 ImageNet
-classes: one score for each. A text embedding says which of them a query means:
-how near its sentence vector is to their names and definitions. Together they give the
-probability of the query in the image, by the rule of total probability:
+An image embedding holds EfficientNet-Lite2's scores of the 1,000 ImageNet classes. A text embedding holds
+P(k | query): how near the query's sentence vector is to the name and definition of class k. Together they
+give the probability of the query in the image, by the law of total probability:
 
     l_q = scale * log sum_k P(k | q) exp(z_k),   P(k | q) = softmax_k(cos(q, name_k) / temperature)
 
-which is log P(q | image) up to a number that all queries share. A broad word is
-thus as good as the best of its classes: "dog" finds a beagle by its beagle
-score. (Mixing the classifier's rows instead, so that logits become linear,
-makes the breeds cancel each other out, just where the dog is.) People, for whom
-ImageNet has next to no class, are as probable as what they wear.
+which is log P(q | image) up to a constant that all queries share. A broad query thus scores as high as the
+best of its classes: "dog" finds a beagle by its beagle score. (Mixing the classifier's rows instead, which
+makes logits linear, lets the breeds cancel each other out, just where the dog is.) People, for whom ImageNet
+has next to no class, are as probable as the classes that people wear.
 """
 
 from collections.abc import Sequence
@@ -28,44 +26,45 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
-from carlab.backbones.class_names import worn_classes
-from carlab.backbones.protocol import Trunk
+from carlab.backbones.base import Trunk
 from carlab.backbones.sentences import SentenceEncoder, load_sentences
 from carlab.errors import BackboneError
-from carlab.ledger import count, timed
+from carlab.files.pictures import resize
+from carlab.hooks import timed
 
 STRIDE = 16
 """Pixels per patch of the proposer."""
 CLASS_NAMES = "imagenet1k_names.safetensors"
-"""Sentence vectors of the ImageNet classes; `python -m carlab.backbones.class_names` makes it."""
+"""Sentence vectors of the ImageNet classes; `python -m benchmarks.class_vectors` makes it."""
+PEOPLE = ("person", "people", "human", "man", "woman", "child", "boy", "girl", "baby")
+"""Queries for people, each of which stands for the classes that are worn."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Offline:
-    """EfficientNet-Lite2 and MiniLM, joined by what the ImageNet classes are called.
+    """EfficientNet-Lite2 and MiniLM, joined by the names and definitions of the ImageNet classes.
 
-    Attributes
+    Parameters
     ----------
     dense, classifier
-        The same network twice: last stage at stride 16 (dilated) for masks, and
-        as it was trained for scoring prompted pictures.
+        The same network twice: last stage at stride 16 (dilated) for masks, and as trained for scoring
+        prompted images.
     class_names, class_centre
-        Sentence vectors of the classes, and where they are measured from.
+        Sentence vectors of the classes, and their common centre.
     people, worn
-        Sentence vectors of words for people, and P(k | person): ImageNet knows people by what they wear.
+        Sentence vectors of `PEOPLE`, and P(k | person): ImageNet shows people by what they wear.
     class_rows, class_bias
         The last layer of the network: from features to the scores of the classes.
     scale
-        Factor from log probability to logits; above 1 the surest query takes more.
+        Factor from log probability to logits; above 1 the most probable query takes more.
     name_temperature
-        How sharply a query picks its nearest class names.
+        Temperature of the softmax over class names.
     affinity_temperature
-        How sharply patch similarity falls off.
+        Temperature of the softmax over patch similarities.
     max_side
         Longest side, in pixels, of the proposer's input.
     """
@@ -88,12 +87,11 @@ class Offline:
     input_side: int = 260
 
     def __repr__(self) -> str:
-        """Name only: a stage that holds a model is still printed in one line."""
-        return f"<{self.name}>"
+        return f"<{self.name}>"  # a stage that holds a model is still printed in one line
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q k"]:
-        """P(k | q): how much of the text each class is; rows sum to 1.
+        """Return P(k | q), the share of each class in each text; rows sum to 1.
 
         Raises
         ------
@@ -109,14 +107,13 @@ class Offline:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device of the weights."""
         return self.class_rows.device
 
     @torch.no_grad()
     def trunk(self, image: UInt8[np.ndarray, "h w 3"]) -> Trunk:
-        """The whole network once, last stage at stride 16; see `Trunk`."""
-        with timed("trunk"):
-            count("trunk")
+        """Run the whole network once, last stage at stride 16; see `Trunk`."""
+        with timed("trunk", passes=1):
             pixels = self._pixels(self._resized(image)[None])
             middle, last = features(self.dense, pixels)
             like = functional.normalize(tokens(middle) - tokens(middle).mean(0), dim=-1)
@@ -128,14 +125,14 @@ class Offline:
             )
 
     def tail(self, trunk: Trunk, activations: Float[Tensor, "n d"]) -> Float[Tensor, " k"]:
-        """Mean over the patches and the last layer: all that is left to do."""
+        """Run what is left: the mean over the patches, and the last layer."""
         return self._classes(activations.mean(0))
 
     @torch.no_grad()
     def encode_images(
-        self, pictures: UInt8[np.ndarray, "m s1 s2 3"], *, skip_blocks: int = 0
+        self, images: UInt8[np.ndarray, "m s1 s2 3"], *, skip_blocks: int = 0
     ) -> Float[Tensor, "m k"]:
-        """Score of every class in every picture. There is no block to skip here.
+        """Return the score of every class in every image. There is no block to skip here.
 
         Raises
         ------
@@ -146,13 +143,12 @@ class Offline:
             raise BackboneError(
                 f"expected skip_blocks=0 with the offline backbone, got {skip_blocks}; only CLIP has blocks"
             )
-        with timed("image encode"):
-            count("image encode", len(pictures))
-            last = features(self.classifier, self._pixels(pictures))[1]
+        with timed("image encode", passes=len(images)):
+            last = features(self.classifier, self._pixels(images))[1]
             return self._classes(last.float().mean(dim=(2, 3)))
 
     def logits(self, images: Float[Tensor, "m k"], texts: Float[Tensor, "q k"]) -> Float[Tensor, "m q"]:
-        """Log probability of each text in each image, but for a number that an image's texts share."""
+        """Return the log probability of each text in each image, up to a constant of the image."""
         shares = texts / texts.sum(-1, keepdim=True)  # a mean over templates need not sum to 1
         highest = images.amax(-1, keepdim=True)
         return self.scale * (((images - highest).exp() @ shares.to(images).T).log() + highest)
@@ -163,13 +159,11 @@ class Offline:
     def _resized(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
         grow = self.max_side / max(image.shape[:2])
         rows, columns = (ceil(grow * side / STRIDE) * STRIDE for side in image.shape[:2])
-        return np.asarray(Image.fromarray(image).resize((columns, rows), Image.Resampling.BICUBIC))
+        return resize(image, rows, columns, method="bicubic")
 
-    def _pixels(self, pictures: UInt8[np.ndarray, "m h w 3"]) -> Float[Tensor, "m 3 h w"]:
+    def _pixels(self, images: UInt8[np.ndarray, "m h w 3"]) -> Float[Tensor, "m 3 h w"]:
         weight = self.dense._conv_stem.weight
-        return ((torch.tensor(pictures).to(weight.device).permute(0, 3, 1, 2) - 127.0) / 128.0).to(
-            weight.dtype
-        )
+        return ((torch.tensor(images).to(weight.device).permute(0, 3, 1, 2) - 127.0) / 128.0).to(weight.dtype)
 
 
 def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) -> Offline:
@@ -194,9 +188,8 @@ def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) ->
         ) from error
     with as_file(files("carlab.data") / CLASS_NAMES) as names:
         vectors = {name: value.float().to(device) for name, value in load_file(names).items()}
-    dressed = worn_classes()
     worn = torch.zeros(len(vectors["names"]))
-    worn[dressed] = 1 / len(dressed)
+    worn[worn_classes()] = 1
     return Offline(
         dense=dense.to(device, dtype),
         classifier=classifier.to(device, dtype),
@@ -204,7 +197,7 @@ def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) ->
         class_names=vectors["names"],
         class_centre=vectors["centre"],
         people=vectors["people"],
-        worn=worn.to(device),
+        worn=(worn / worn.sum()).to(device),
         class_rows=weights["_fc.weight"].to(device),
         class_bias=weights["_fc.bias"].to(device),
         sha256=sha256(path.read_bytes() + sentences.weights.read_bytes()).hexdigest(),
@@ -212,8 +205,20 @@ def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) ->
     )
 
 
+def class_names() -> list[tuple[str, ...]]:
+    """Return the synonyms of every ImageNet class, in index order."""
+    lines = (files("carlab.data") / "imagenet1k_names.txt").read_text().splitlines()
+    return [tuple(name.strip() for name in line.split(",")) for line in lines]
+
+
+def worn_classes() -> list[int]:
+    """Return the indices of the classes that people wear, and of the three that are people."""
+    worn = set((files("carlab.data") / "imagenet1k_worn.txt").read_text().splitlines())
+    return [index for index, synonyms in enumerate(class_names()) if synonyms[0] in worn]
+
+
 def build_network(weights: dict[str, Tensor], *, dense: bool) -> Any:
-    """EfficientNet-Lite2; `dense` keeps stride 16 to the end by dilating what follows."""
+    """Build EfficientNet-Lite2; `dense` keeps stride 16 to the end by dilating the later blocks."""
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite2", image_size=None)  # None: pads for any size
@@ -229,7 +234,7 @@ def build_network(weights: dict[str, Tensor], *, dense: bool) -> Any:
 def features(
     network: Any, pixels: Float[Tensor, "m 3 h w"]
 ) -> tuple[Float[Tensor, "m c i j"], Float[Tensor, "m d i2 j2"]]:
-    """Feature maps before the last stage, and the last ones."""
+    """Return the feature maps before the last stage, and the last ones."""
     act = network._swish
     x = act(network._bn0(network._conv_stem(pixels)))
     middle = x
@@ -241,10 +246,10 @@ def features(
 
 
 def last_stride(network: Any) -> int:
-    """Index of the last block that was trained with stride 2."""
+    """Return the index of the last block that was trained with stride 2."""
     return max(i for i, block in enumerate(network._blocks) if block._block_args.stride in (2, [2]))
 
 
 def tokens(maps: Float[Tensor, "1 c i j"]) -> Float[Tensor, "n c"]:
-    """One feature map as a list of patches."""
+    """Return one feature map as a list of patches."""
     return maps[0].flatten(1).T.float()

@@ -1,18 +1,32 @@
-"""From a name to a loaded backbone."""
+"""Load a backbone by name."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
-from carlab.backbones.protocol import FrozenVlm
+from carlab.backbones.base import FrozenVlm
 from carlab.errors import SettingError
 
 OFFLINE = "offline"
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
+LOADERS: dict[str, Callable[..., FrozenVlm]] = {}
+"""Loaders of one's own by prefix: "toy:NAME" is loaded by `LOADERS["toy"](NAME, device=, dtype=, **options)`."""
+
+
 def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **options: Any) -> FrozenVlm:
-    """Load "offline" (embedded, not CLIP), a CLIP by folder or hub name, or "random:ViT-B/16".
+    """Load "offline" (embedded, not CLIP), a CLIP by folder or hub name, or one of `LOADERS`.
+
+    Parameters
+    ----------
+    name
+        "offline", a local folder, "org/name", "org/name@revision", or "PREFIX:NAME".
+    device, dtype
+        Such as "cuda" and "bfloat16".
+    options
+        Fields of the backbone, such as `max_side=512`.
 
     Raises
     ------
@@ -22,15 +36,14 @@ def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **o
         If the weights cannot be found, reached or trusted.
     """
     place, precision = check_device(device), check_dtype(dtype, device)
+    prefix, _, rest = name.partition(":")
+    if prefix in LOADERS:
+        return LOADERS[prefix](rest, device=place, dtype=precision, **options)
     if name == OFFLINE:
         from carlab.backbones.offline import load_offline
 
         return load_offline(device=place, dtype=precision, **options)
-    if name.startswith("random:"):
-        from carlab.backbones.random_clip import random_clip
-
-        return random_clip(name.removeprefix("random:"), device=place, dtype=precision, **options)
-    from carlab.backbones.checkpoints import load_clip
+    from carlab.backbones.clip import load_clip
 
     return load_clip(name, device=place, dtype=precision, **options)
 

@@ -1,4 +1,4 @@
-"""Segment Anything: every region of a photo, by transformers' mask generation."""
+"""Segment Anything: every region of an image, by transformers' mask generation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ from transformers import SamHQModel, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 from transformers.pipelines import MaskGenerationPipeline
 
-from carlab.backbones.clip import weights_digest
+from carlab.backbones.base import weights_digest
 from carlab.backbones.hub import Family, check_weights, read_checkpoint
-from carlab.progress import progress
+from carlab.hooks import progress
 
 MODELS: dict[str, Any] = {"sam": SamModel, "sam_hq": SamHQModel}
 SAM = Family("SAM", tuple(MODELS), "syscv-community/sam-hq-vit-huge", "superpixels")
@@ -25,16 +25,16 @@ SAM = Family("SAM", tuple(MODELS), "syscv-community/sam-hq-vit-huge", "superpixe
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sam:
-    """A SAM (Kirillov et al. 2023) or HQ-SAM (Ke et al. 2023), asked at every point of a grid.
+    """A SAM (Kirillov et al. 2023) or HQ-SAM (Ke et al. 2023), prompted at every point of a grid.
 
-    Attributes
+    Parameters
     ----------
     points_per_side
         The grid has its square of points; the paper of CaR takes 64.
     predicted_iou, stability
-        A mask stays when SAM's own estimate of its IoU, and the IoU of two cuts of it, exceed these.
+        A mask is kept when SAM's own estimate of its IoU, and the IoU of two cuts of it, exceed these.
     box_overlap
-        Of two masks whose boxes have a larger IoU the one of the better estimate stays.
+        Of two masks whose boxes have a larger IoU the one with the better estimate is kept.
     batch
         Points decoded at once.
     """
@@ -50,7 +50,7 @@ class Sam:
     batch: int = 64
 
     def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "m h w"]:
-        """Masks, the best estimate first; none where no mask is good enough."""
+        """Return masks, the best estimate first; none where no mask is good enough."""
         generate = Generation(model=self.model, image_processor=self.processor, device=self.model.device)
         found = generate(
             Image.fromarray(image),
@@ -67,14 +67,14 @@ class Sam:
 
 
 class Generation(MaskGenerationPipeline):
-    """transformers' pipeline, but that it tells how far it is, and can be stopped there."""
+    """transformers' pipeline, with progress reports at which it can be cancelled."""
 
     def preprocess(
         self, image: Any, points_per_batch: int, points_per_crop: int, **options: Any
     ) -> Iterator[dict[str, Any]]:
-        """Inputs of one batch of points after the other."""
+        """Yield the inputs of one batch of points after the other."""
         of = -(-(points_per_crop**2) // points_per_batch)
-        progress("regions", 0, of)  # before the photo itself is encoded
+        progress("regions", 0, of)  # before the image itself is encoded
         inputs = super().preprocess(image, points_per_batch, points_per_crop=points_per_crop, **options)
         for done, batch in enumerate(inputs):
             progress("regions", done, of)
@@ -82,12 +82,12 @@ class Generation(MaskGenerationPipeline):
 
 
 class Processor(SamImageProcessorPil):
-    """transformers' processor, but that it needs no torchvision to leave out repeated masks."""
+    """transformers' processor, with a non-maximum suppression that needs no torchvision."""
 
     def post_process_for_mask_generation(
         self, all_masks: list[Any], all_scores: Tensor, all_boxes: Tensor, crops_nms_thresh: float
     ) -> tuple[list[Any], Tensor, list[Any], Tensor]:
-        """Masks that stay, as arrays, with their scores, run lengths and boxes."""
+        """Return the masks kept, as arrays, with their scores, run lengths and boxes."""
         kept = suppress(all_boxes.float(), all_scores, crops_nms_thresh)
         coded = [all_masks[index] for index in kept.tolist()]
         masks = [runs.decode(runs.frPyObjects(mask, *mask["size"])) for mask in coded]
@@ -97,9 +97,9 @@ class Processor(SamImageProcessorPil):
 def suppress(
     boxes: Float[Tensor, "m 4"], scores: Float[Tensor, " m"], threshold: float
 ) -> Int64[Tensor, " k"]:
-    """Non-maximum suppression: rows of the boxes (x1, y1, x2, y2) that no better one covers, best first.
+    """Return the rows of the boxes (x1, y1, x2, y2) that non-maximum suppression keeps, best first.
 
-    A box goes when its IoU with a better one that stayed exceeds `threshold`.
+    A box is dropped when its IoU with a better one that is kept exceeds `threshold`.
     """
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(dim=1)
     order = scores.argsort(descending=True, stable=True)
@@ -115,14 +115,14 @@ def suppress(
 
 @lru_cache(maxsize=1)
 def load_sam(name: str, *, device: str = "cpu", **options: Any) -> Sam:
-    """Load a SAM or HQ-SAM by folder or hub name, in single precision. The last one stays loaded.
+    """Load a SAM or HQ-SAM by folder or hub name, in single precision. The last one loaded is cached.
 
     Parameters
     ----------
     name
         The paper's is HQ-SAM ViT-H, `carlab.stages.regions.SAM_HQ`.
     device
-        Where it computes; on a CPU, ViT-H and 64 points a side take minutes a photo.
+        Such as "cuda"; on a CPU, ViT-H and 64 points a side take minutes an image.
     options
         Fields of `Sam`, e.g. `points_per_side=32`.
 

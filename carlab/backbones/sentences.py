@@ -10,28 +10,29 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from carlab.backbones.memory import TextMemory
-from carlab.backbones.quiet import quiet
+from carlab.backbones.base import TEXT_BYTES, cached_embeddings
+from carlab.backbones.hub import quiet
+from carlab.cache import Cache
 from carlab.errors import QueryError
 
 PHRASES = ("{}", "a photo of a {}.")
 """A text's vector is the mean over these."""
-BATCH = 64
+PHRASE_BATCH = 64
 
 
 @dataclass(frozen=True, eq=False)
 class SentenceEncoder:
-    """all-MiniLM-L6-v2, mean-pooled and normalised."""
+    """all-MiniLM-L6-v2, mean-pooled and normalised; `texts` caches the mean phrase of each text."""
 
     model: Any
     tokenizer: Any
     weights: Path
     limit: int = 256
-    texts: TextMemory = field(default_factory=TextMemory)
+    texts: Cache = field(default_factory=lambda: Cache(TEXT_BYTES))
 
     @torch.no_grad()
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "q e"]:
-        """Unit-norm sentence vectors of the texts as they are.
+        """Return unit-norm sentence vectors of the texts, without `PHRASES`.
 
         Raises
         ------
@@ -46,8 +47,10 @@ class SentenceEncoder:
                     "shorten it"
                 )
         vectors = []
-        for start in range(0, len(encoded), BATCH):
-            batch = self.tokenizer.pad({"input_ids": encoded[start : start + BATCH]}, return_tensors="pt")
+        for start in range(0, len(encoded), PHRASE_BATCH):
+            batch = self.tokenizer.pad(
+                {"input_ids": encoded[start : start + PHRASE_BATCH]}, return_tensors="pt"
+            )
             batch = batch.to(self.model.device)
             hidden = self.model(**batch).last_hidden_state
             weight = batch["attention_mask"][..., None].to(hidden.dtype)
@@ -55,8 +58,9 @@ class SentenceEncoder:
         return functional.normalize(torch.cat(vectors), dim=-1)
 
     def encode(self, texts: Sequence[str], centre: Float[Tensor, " e"]) -> Float[Tensor, "q e"]:
-        """Unit-norm vectors, mean over `PHRASES`, measured from `centre`."""
-        return functional.normalize(self.texts.look_up(texts, self._mean_phrase) - centre, dim=-1)
+        """Return unit-norm vectors, mean over `PHRASES`, relative to `centre`."""
+        phrases = cached_embeddings(self.texts, texts, self._mean_phrase)
+        return functional.normalize(phrases - centre, dim=-1)
 
     def _mean_phrase(self, texts: list[str]) -> Float[Tensor, "q e"]:
         phrased = [phrase.replace("{}", text) for phrase in PHRASES for text in texts]

@@ -1,14 +1,14 @@
-"""The command line `carlab`: one small file a command; nothing heavy is imported until it is needed."""
+"""The command line `carlab`: one small file a command; torch is imported only where it is needed."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from carlab.cli.bench import bench
 from carlab.cli.datasets import datasets
+from carlab.cli.demo import demo
 from carlab.cli.evaluate import evaluate
-from carlab.cli.fidelity import fidelity
 from carlab.cli.lab import lab
 from carlab.cli.machine import doctor, models
 from carlab.cli.report import report
@@ -16,8 +16,10 @@ from carlab.cli.segment import segment
 from carlab.cli.show import probes, show
 from carlab.cli.sweep import sweep
 from carlab.cli.view import view
-from carlab.display import printable
 from carlab.errors import CarlabError
+from carlab.trace.show import printable
+
+CHECKOUT = Path(__file__).parents[2]
 
 app = typer.Typer(
     name="carlab",
@@ -27,9 +29,16 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (segment, show, view, lab, probes, models, doctor, fidelity, bench, datasets, sweep, report):
+for command in (demo, segment, show, view, lab, probes, models, doctor, datasets, sweep, report):
     app.command()(command)
 app.command("eval")(evaluate)
+
+if (CHECKOUT / "benchmarks" / "commands.py").is_file():  # a checkout also measures; the wheel does not
+    sys.path.append(str(CHECKOUT))
+    from benchmarks.commands import bench, fidelity
+
+    app.command()(bench)
+    app.command()(fidelity)
 
 
 def _version(wanted: bool | None) -> None:
@@ -50,7 +59,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 some photos failed, 2 one line of what is wrong, 130 stopped."""
+    """Run the command line. Exit codes: 0 done, 1 some images failed, 2 an error in one line, 130 stopped."""
     try:
         app()
     except CarlabError as error:

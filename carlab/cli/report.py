@@ -10,7 +10,7 @@ from carlab.cli import options
 
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs; others are compared to the first.")],
-    form: options.Format = "text",
+    form: options.TableFormat = "text",
     page: Annotated[
         Path | None, typer.Option(help="Also write one HTML page that works offline.", show_default=False)
     ] = None,

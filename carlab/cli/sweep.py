@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from carlab.cli import options
-from carlab.cli.evaluate import Loaded, chosen, finish, run_all
+from carlab.cli.evaluate import Loaded, engine_named, finish, run_all
 
 
 def sweep(
@@ -41,20 +41,19 @@ def sweep(
     engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
     workers: Annotated[int, typer.Option(min=0, help="local: processes for the CRF; ray: models.")] = 1,
     together: options.Together = 4,
-    form: options.Format = "text",
+    form: options.TableFormat = "text",
 ) -> None:
     """Run every combination of settings, and compare them with the first."""
-    from carlab.changes import Changes
     from carlab.evaluate.folder import file_name
     from carlab.evaluate.grid import variants
 
-    points = variants(grid, Changes(), each=each)
+    points = variants(grid, each=each)
     done = []
     preset_own: list[str | None] = [None]
     pairs = list(product(proposer or preset_own, classifier or preset_own))
     for f, g in pairs:
         loaded = Loaded.of(dataset, root, split, preset, f, g, device, dtype)
         prefix = [] if len(pairs) == 1 else [f"proposer={f}", f"classifier={g}"]
-        plans = {out / file_name(" ".join([*prefix, point.name])): point.changes for point in points}
-        done += run_all(loaded, plans, limit, keep_traces, chosen(engine, workers, together))
+        plans = {out / file_name(" ".join([*prefix, point.name])): point.settings for point in points}
+        done += run_all(loaded, plans, limit, keep_traces, engine_named(engine, workers, together))
     finish(done, form)

@@ -7,7 +7,7 @@ from carlab.datasets.layout import need, parse_names, read_lines
 from carlab.datasets.protocol import Dataset, Sample
 from carlab.datasets.semantic import labelled, one_based, semantic
 from carlab.errors import DatasetError
-from carlab.images import list_images
+from carlab.files.images import list_images
 
 SPLITS = (".",)
 

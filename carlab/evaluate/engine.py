@@ -1,22 +1,19 @@
 """Run and score images on this machine.
 
-Several variants of a model (a sweep) go together: an image's trunk pass and
-its encoded pictures serve all of them.
+Several variants of a model (a sweep) go together: an image's trunk pass and its encoded prompted images serve
+all of them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from carlab.batch import Job, run_many
 from carlab.datasets.protocol import Dataset
 from carlab.errors import CarlabError
-from carlab.evaluate.scoring import queries_asked, score
-from carlab.many import Job, run_many
+from carlab.evaluate.scoring import queries_of, score
 from carlab.recurrence import ClipAsRnn
 from carlab.trace import Trace
-
-LIGHT = {"batch", "name"}
-"""Fields of a model that change no result."""
 
 Models = tuple[ClipAsRnn, ...]
 """A model for each pass over the data set."""
@@ -26,12 +23,20 @@ Task = tuple[int, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one image gave in one variant: its record, and a trace for each pass that asked something."""
+    """The record of one image in one variant, and a trace for each pass that had queries."""
 
     index: int
     variant: int
     record: dict[str, Any]
     traces: tuple[Trace, ...] = ()
+
+
+Engine = Callable[[Dataset, Sequence[Models], Sequence[Task]], Iterable[Outcome]]
+"""From tasks to outcomes, in any order; `run_here` is the local one."""
+
+
+class NoQueriesError(CarlabError):
+    """A pass over an image that holds none of its classes, when the labels are given."""
 
 
 def run_here(
@@ -49,71 +54,48 @@ def run_here(
     variants
         With the same backbones they share the work on an image.
     together, workers
-        See `carlab.many.run_many`.
+        See `carlab.batch.run_many`.
     """
     tasks = list(tasks)
-    base = variants[0][0]
-    jobs = (job for task in tasks for job in jobs_of(dataset, variants, task))
-    results = run_many(base, jobs, together=together, workers=workers)
+    jobs = (job for task in tasks for job in _jobs(dataset, variants, task))
+    results = run_many(variants[0][0], jobs, together=together, workers=workers)
     for index, numbers in tasks:
         passes = [next(results) for _ in dataset.passes]
         for place, number in enumerate(numbers):
-            yield outcome(dataset, index, number, [_of_variant(result, place) for result in passes])
+            of_variant = [result if isinstance(result, CarlabError) else result[place] for result in passes]
+            yield _outcome(dataset, index, number, of_variant)
 
 
-def jobs_of(dataset: Dataset, variants: Sequence[Models], task: Task) -> list[Job]:
-    """One job for each pass over an image; a sample that cannot be had fails in its place."""
+def _jobs(dataset: Dataset, variants: Sequence[Models], task: Task) -> list[Job]:
+    """Return one job for each pass over an image; a sample that cannot be read fails in its place."""
     index, numbers = task
-    base = variants[0][0]
     try:
         sample = dataset[index]
-        asked = [queries_asked(dataset, sample, number) for number in range(len(dataset.passes))]
+        queries = [queries_of(dataset, sample, number) for number in range(len(dataset.passes))]
     except CarlabError as error:
         return [Job(error, ()) for _ in dataset.passes]
     return [
         Job(
-            sample.image if queries else NothingAskedError(),
-            queries,
+            sample.image if names else NoQueriesError(),
+            names,
             part.background,
-            tuple(differing(base, variants[n][number], part.background is not None) for n in numbers),
+            tuple(variants[variant][number] for variant in numbers),
         )
-        for number, (part, queries) in enumerate(zip(dataset.passes, asked, strict=True))
+        for number, (part, names) in enumerate(zip(dataset.passes, queries, strict=True))
     ]
 
 
-class NothingAskedError(CarlabError):
-    """A pass over an image that holds none of its classes, when the labels are given."""
-
-
-def differing(base: ClipAsRnn, model: ClipAsRnn, own_background: bool) -> dict[str, Any]:
-    """The fields in which a model differs from the one that prepares; a pass's own background stays."""
-    left_out = LIGHT | ({"background"} if own_background else set())
-    return {
-        field.name: getattr(model, field.name)
-        for field in fields(model)
-        if field.name not in left_out and getattr(model, field.name) != getattr(base, field.name)
-    }
-
-
-def outcome(dataset: Dataset, index: int, variant: int, passes: Sequence[Trace | CarlabError]) -> Outcome:
-    """The record of an image; an error of any pass, or of the truth, is its record."""
+def _outcome(dataset: Dataset, index: int, variant: int, passes: Sequence[Trace | CarlabError]) -> Outcome:
+    """Return the record of an image; an error of any pass, or of the truth, is its record."""
     identity = dataset.ids[index]
+    traces: list[Trace | None] = []
     try:
-        traces = [_trace(result) for result in passes]
+        for result in passes:
+            if isinstance(result, CarlabError) and not isinstance(result, NoQueriesError):
+                raise result
+            traces.append(result if isinstance(result, Trace) else None)
         record = score(dataset, dataset[index], traces)
     except CarlabError as error:
         return Outcome(index, variant, {"id": identity, "error": str(error)})
     made = tuple(trace for trace in traces if trace is not None)
     return Outcome(index, variant, {"id": identity, **record}, made)
-
-
-def _trace(result: Trace | CarlabError) -> Trace | None:
-    if isinstance(result, NothingAskedError):
-        return None
-    if isinstance(result, CarlabError):
-        raise result
-    return result
-
-
-def _of_variant(result: list[Trace] | CarlabError, place: int) -> Trace | CarlabError:
-    return result if isinstance(result, CarlabError) else result[place]

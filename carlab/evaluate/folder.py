@@ -20,9 +20,9 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
-from carlab.archive import write_file
-from carlab.compare import differences
 from carlab.errors import RunError
+from carlab.files.archive import write_file
+from carlab.trace.compare import differences
 
 FORMAT = 1
 """Version of the layout; a reader refuses versions it does not know."""

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from carlab.archive import write_file
-from carlab.display import png
 from carlab.errors import SettingError
 from carlab.evaluate.folder import RunFolder
+from carlab.files.archive import write_file
+from carlab.files.pictures import encoded
 from carlab.trace import Trace
 
 
@@ -64,7 +64,7 @@ class Keeper:
                 trace.save(self.folder.trace(identity, number))
             labels = truth()
             if labels is not None:
-                write_file(self.folder.truth(identity), png(labels))
+                write_file(self.folder.truth(identity), encoded(labels))
         for name in gone:
             for path in self.folder.kept(name):
                 path.unlink(missing_ok=True)

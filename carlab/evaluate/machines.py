@@ -14,7 +14,7 @@ RETRIES = 3
 def run_on_ray(
     dataset: Dataset, variants: Sequence[Models], tasks: Iterable[Task], *, workers: int = 1
 ) -> Iterator[Outcome]:
-    """Run tasks on the workers of a Ray cluster, in whatever order they end.
+    """Run tasks on the workers of a Ray cluster, in the order in which they end.
 
     Joins the cluster that `RAY_ADDRESS` names, or starts one on this machine. The data set must lie
     under the same path on every machine. Where there are GPUs each worker takes one. A worker that dies
@@ -52,5 +52,5 @@ class Worker:
         self.dataset, self.variants = shared
 
     def run(self, task: Task) -> list[Outcome]:
-        """Outcomes of one image."""
+        """Return the outcomes of one image."""
         return list(run_here(self.dataset, self.variants, [task], together=1, workers=0))

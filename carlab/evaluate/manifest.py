@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from carlab.datasets.protocol import Dataset
-from carlab.evaluate.engine import LIGHT
-from carlab.provenance import provenance, settings
 from carlab.recurrence import ClipAsRnn
+from carlab.trace.provenance import provenance, settings
+
+LIGHT = {"batch", "name"}
+"""Fields of a model that change no result."""
 
 
 def manifest(dataset: Dataset, models: Sequence[ClipAsRnn]) -> dict[str, Any]:
-    """Data set, settings of the model of each pass, backbones with their digests, and versions.
+    """Return the data set, the settings of the model of each pass, backbones with digests, and versions.
 
     Settings that change no result (`batch`) are left out: a run may go on with others.
     """
@@ -26,7 +28,10 @@ def manifest(dataset: Dataset, models: Sequence[ClipAsRnn]) -> dict[str, Any]:
             "background": dataset.background,
             "labels_given": dataset.labels_given,
             "passes": [
-                {"classes": list(part.classes), "background": _words(part.background)}
+                {
+                    "classes": list(part.classes),
+                    "background": None if part.background is None else list(part.background),
+                }
                 for part in dataset.passes
             ],
         },
@@ -35,7 +40,3 @@ def manifest(dataset: Dataset, models: Sequence[ClipAsRnn]) -> dict[str, Any]:
         ],
         "provenance": provenance(models[0]),
     }
-
-
-def _words(background: tuple[str, ...] | None) -> list[str] | None:
-    return None if background is None else list(background)

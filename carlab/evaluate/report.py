@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan
 
-from carlab.display import columns, pad, printable
+from tabulate import tabulate
+
 from carlab.errors import RunError, SettingError
 from carlab.evaluate.summary import Summary, difference
 from carlab.metrics.bootstrap import Interval
+from carlab.trace.show import text_table
 
 MOST_COLUMNS = 6
 """Runs whose classes are told side by side."""
@@ -104,96 +106,64 @@ def kept(runs: Sequence[Summary], names: Sequence[str]) -> Table:
     )
 
 
-def text(runs: Sequence[Summary]) -> str:
-    """Tables for the terminal."""
-    return "\n\n".join(_text(table) for table in tables(runs))
+def as_text(table: Table) -> str:
+    """Return a table for the terminal."""
+    lines = text_table(table.rows, table.head).splitlines()
+    return "\n".join([table.title, "", *(f"  {line}".rstrip() for line in lines)])
 
 
-def _text(table: Table) -> str:
-    lines = [table.head, *table.rows]
-    widths = [max(columns(printable(line[k])) for line in lines) for k in range(len(table.head))]
-    shown_lines = [
-        "  "
-        + "  ".join(pad(printable(cell), width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    return "\n".join([table.title, "", *shown_lines])
+def as_markdown(table: Table) -> str:
+    """Return a table in Markdown."""
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in table.rows]
+    head = [cell.replace("|", "\\|") for cell in table.head]
+    return f"**{table.title}**\n\n{_tabulated(cells, head, 'pipe')}"
 
 
-def markdown(runs: Sequence[Summary]) -> str:
-    """Tables in Markdown."""
-    return "\n\n".join(
-        f"**{table.title}**\n\n"
-        + "\n".join(
-            "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |"
-            for line in (table.head, ("---", *["---:"] * (len(table.head) - 1)), *table.rows)
-        )
-        for table in tables(runs)
+def as_latex(table: Table) -> str:
+    """Return a table for a paper, with booktabs."""
+    return f"% {table.title}\n{_tabulated(table.rows, table.head, 'latex_booktabs')}"
+
+
+def _tabulated(rows: Sequence[Sequence[str]], head: Sequence[str], form: str) -> str:
+    align = ("left", *["right"] * (len(head) - 1))
+    return tabulate(
+        rows, headers=head, tablefmt=form, disable_numparse=True, colalign=align if rows else None
     )
 
 
-def comma_separated(runs: Sequence[Summary]) -> str:
-    """All tables in one CSV: table, row, column, cell."""
+def as_csv(tables: Sequence[Table]) -> str:
+    """Return all tables in one CSV: table, row, column, cell."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(("table", "row", "column", "value"))
-    for table in tables(runs):
+    for table in tables:
         for row in table.rows:
-            writer.writerows(
-                (table.title, row[0], name, cell) for name, cell in zip(table.head[1:], row[1:], strict=True)
-            )
+            cells = zip(table.head[1:], row[1:], strict=True)
+            writer.writerows((table.title, row[0], name, cell) for name, cell in cells)
     return stream.getvalue()
 
 
-def latex(runs: Sequence[Summary]) -> str:
-    """Tables for a paper, with booktabs."""
-    return "\n\n".join(
-        "\n".join(
-            [
-                f"% {table.title}",
-                rf"\begin{{tabular}}{{l{'r' * (len(table.head) - 1)}}}",
-                r"\toprule",
-                _latex_row(table.head),
-                r"\midrule",
-                *map(_latex_row, table.rows),
-                r"\bottomrule",
-                r"\end{tabular}",
-            ]
-        )
-        for table in tables(runs)
-    )
-
-
-SPECIAL = {c: rf"\{c}" for c in "&%$#_{}"} | {
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "\\": r"\textbackslash{}",
-}
-
-
-def _latex_row(cells: Sequence[str]) -> str:
-    return " & ".join("".join(SPECIAL.get(letter, letter) for letter in cell) for cell in cells) + r" \\"
-
-
-FORMATS: dict[str, Callable[[Sequence[Summary]], str]] = {
-    "text": text,
-    "markdown": markdown,
-    "csv": comma_separated,
-    "latex": latex,
+TABLE_FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
+    "text": lambda tables: "\n\n".join(map(as_text, tables)),
+    "markdown": lambda tables: "\n\n".join(map(as_markdown, tables)),
+    "csv": as_csv,
+    "latex": lambda tables: "\n\n".join(map(as_latex, tables)),
 }
 
 
 def render(runs: Sequence[Summary], form: str) -> str:
-    """The tables in one of `FORMATS`.
+    """Return the tables in one of `TABLE_FORMATS`.
 
     Raises
     ------
     SettingError
         If there is no such format.
     """
-    if form not in FORMATS:
-        raise SettingError(f"expected a format out of {', '.join(FORMATS)}, got {form!r}; choose one of them")
-    return FORMATS[form](runs)
+    if form not in TABLE_FORMATS:
+        raise SettingError(
+            f"expected a format out of {', '.join(TABLE_FORMATS)}, got {form!r}; choose one of them"
+        )
+    return TABLE_FORMATS[form](tables(runs))
 
 
 def number(value: float) -> str:

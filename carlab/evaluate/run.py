@@ -1,33 +1,31 @@
 """Evaluate a model on a data set, or several variants of it at once; stop and go on at any time."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt16
 
-from carlab.changes import Changes
 from carlab.datasets.protocol import Dataset
-from carlab.evaluate.engine import Models, Outcome, Task, run_here
+from carlab.evaluate.engine import Engine, Models, Outcome, run_here
 from carlab.evaluate.folder import claimed
 from carlab.evaluate.keep import Keeper
 from carlab.evaluate.manifest import manifest
 from carlab.evaluate.summary import Running, Summary
 from carlab.presets import stuff_pass
 from carlab.recurrence import ClipAsRnn
-
-Engine = Callable[[Dataset, Sequence[Models], Sequence[Task]], Iterable[Outcome]]
-"""From tasks to outcomes, in any order; `carlab.evaluate.engine.run_here` is the local one."""
+from carlab.settings import change
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run: where it goes, and what it changes on the model."""
+    """One run: its folder, and the settings it changes on the model (see `carlab.settings.change`)."""
 
     out: Path
-    changes: Changes
+    settings: Mapping[str, Any]
 
 
 def evaluate(
@@ -45,7 +43,7 @@ def evaluate(
     Parameters
     ----------
     dataset, model
-        What is run on what.
+        The model runs on every image of the data set.
     plans
         Variants of one model; those with the same backbones share every encoding.
     limit
@@ -53,7 +51,7 @@ def evaluate(
     keep_traces
         "all", "none", or "worst:20": traces of the images with the lowest score.
     engine
-        Where the work is done.
+        Runs the tasks.
     progress
         Called after each image of each run with the number of records still to come, and that run's headline
         score so far, such as "mIoU 41.5"; "" before there is one.
@@ -67,7 +65,7 @@ def evaluate(
     """
     indices = range(len(dataset))[:limit]
     ids = [dataset.ids[index] for index in indices]
-    variants = [models_of(dataset, model, plan.changes) for plan in plans]
+    variants = [models_of(dataset, model, plan.settings) for plan in plans]
     with ExitStack() as stack:
         folders = [
             stack.enter_context(claimed(plan.out, manifest(dataset, models)))
@@ -93,24 +91,25 @@ def evaluate(
         return [Summary.of(folder, ids) for folder in folders]
 
 
-def models_of(dataset: Dataset, model: ClipAsRnn, changes: Changes) -> Models:
-    """The changed model of each pass; referring data sets ask each expression alone."""
-    if dataset.kind != "semantic":
-        changes = replace(changes, refer=True)
+def models_of(dataset: Dataset, model: ClipAsRnn, settings: Mapping[str, Any]) -> Models:
+    """Return the changed model of each pass; in referring data sets each expression competes alone."""
+    fixed: dict[str, Any] = {} if dataset.kind == "semantic" else {"refer": True}
     if dataset.labels_given:
-        changes = replace(changes, theta=0.0)  # nobody is to fall who is known to be there
-    return tuple(changes.apply(stuff_pass(model) if part.stuff else model) for part in dataset.passes)
+        fixed["theta"] = 0.0  # a class that is known to be present is not to be dropped
+    return tuple(
+        change(stuff_pass(model) if part.stuff else model, **{**settings, **fixed}) for part in dataset.passes
+    )
 
 
 def store(dataset: Dataset, outcome: Outcome, keeper: Keeper) -> None:
-    """Keep the traces that are wanted, then write the record: an image with a record is done."""
+    """Keep the traces that the rule selects, then write the record: an image with a record is done."""
     if outcome.traces:
         keeper.keep(outcome.record, outcome.traces, lambda: truth_picture(dataset, outcome.index))
     keeper.folder.put(outcome.record)
 
 
 def truth_picture(dataset: Dataset, index: int) -> UInt16[np.ndarray, "h w"] | None:
-    """True labels as they are kept beside a trace; 65535 is ignored. None where masks overlap."""
+    """Return the true labels as they are kept beside a trace; 65535 is ignored. None where masks overlap."""
     if dataset.kind != "semantic":
         return None
     labels = dataset[index].truth()

@@ -13,7 +13,7 @@ from carlab.metrics import referring, semantic, video
 from carlab.trace import Trace
 
 
-def classes_asked(dataset: Dataset, sample: Sample, number: int) -> tuple[int, ...]:
+def classes_of(dataset: Dataset, sample: Sample, number: int) -> tuple[int, ...]:
     """Which classes an image is asked for in a pass: all, or those that are there when labels are given."""
     asked = dataset.passes[number].classes
     if not dataset.labels_given:
@@ -22,10 +22,10 @@ def classes_asked(dataset: Dataset, sample: Sample, number: int) -> tuple[int, .
     return tuple(index for index in asked if index in there)
 
 
-def queries_asked(dataset: Dataset, sample: Sample, number: int) -> list[str]:
+def queries_of(dataset: Dataset, sample: Sample, number: int) -> list[str]:
     """What an image is asked in a pass: the words of its classes, or its different expressions."""
     if dataset.kind == "semantic":
-        return [dataset.queries[index] for index in classes_asked(dataset, sample, number)]
+        return [dataset.queries[index] for index in classes_of(dataset, sample, number)]
     return list(dict.fromkeys(sample.expressions))
 
 
@@ -91,7 +91,7 @@ def _semantic(
     dataset: Dataset, sample: Sample, traces: Sequence[Trace | None], truth: Int[np.ndarray, "h w"]
 ) -> dict[str, Any]:
     passes = [
-        Asked(classes_asked(dataset, sample, number), dataset.passes[number].stuff, trace)
+        Asked(classes_of(dataset, sample, number), dataset.passes[number].stuff, trace)
         for number, trace in enumerate(traces)
         if trace is not None
     ]

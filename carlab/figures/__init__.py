@@ -1,6 +1,12 @@
 """Figures drawn from a Trace: pure functions, matplotlib for print."""
 
-from carlab.figures.printing import overlay_figure, recurrence_figure, save_figure, scores_figure
+from carlab.figures.printing import (
+    overlay_figure,
+    recurrence_figure,
+    save_figure,
+    save_figures,
+    scores_figure,
+)
 from carlab.figures.strips import (
     compare_figure,
     maps_figure,
@@ -20,5 +26,6 @@ __all__ = [
     "recurrence_figure",
     "regions_figure",
     "save_figure",
+    "save_figures",
     "scores_figure",
 ]

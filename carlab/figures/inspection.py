@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Float, Float32, Shaped, UInt8
+from jaxtyping import Float, Float32, Shaped
 
-from carlab.display import thumbnail
 from carlab.errors import ProbeError
-from carlab.figures.layers import SIDE, mosaic
+from carlab.figures.layers import SCREEN_SIDE, mosaic
 from carlab.figures.screen import blank, chosen, label, picture_figure
-from carlab.overlay import colour_hex, paint_regions
-from carlab.probes import PROBES
+from carlab.files.pictures import colour_hex, paint, shrink, stacked
+from carlab.files.shapes import Image
+from carlab.hooks import PROBES
 from carlab.trace import Trace
 
 MOST_MAPS = 12
@@ -50,16 +50,14 @@ def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
     return table_chart(value) if picture is None else picture_figure(picture)
 
 
-def pictured(
-    trace: Trace, t: int, axes: str, value: Shaped[np.ndarray, "..."]
-) -> UInt8[np.ndarray, "h w 3"] | None:
+def pictured(trace: Trace, t: int, axes: str, value: Shaped[np.ndarray, "..."]) -> Image | None:
     """Prompted pictures side by side, or regions over the photo; None if the value is neither."""
     if axes == "m h w" and value.ndim == 3:
-        return paint_regions(thumbnail(trace.image, SIDE), value)
+        return paint(shrink(trace.image, SCREEN_SIDE), stacked(value), 0.5)
     if value.ndim == 4 and value.shape[-1] == 3:
         active = trace.steps[t].active
         queries = active if len(active) == len(value) else np.arange(len(value))  # an edit may drop some
-        return mosaic(value[:MOST_MAPS], queries[:MOST_MAPS], SIDE)
+        return mosaic(value[:MOST_MAPS], queries[:MOST_MAPS], SCREEN_SIDE)
     return None
 
 
@@ -127,7 +125,7 @@ def maps_chart(maps: Shaped[np.ndarray, "k i j"], names: Sequence[str]) -> go.Fi
         sheet[top : top + i, left : left + j], told = stretched(maps[place])
         where = {"x": left + (j - 1) / 2, "y": top - 0.5, "yanchor": "bottom", "showarrow": False}
         titles.append({"text": f"{names[place]}<br>{told}", "font": {"size": 11}, **where})
-    cell = min(SIDE / sheet.shape[1], ROW / (i + head))
+    cell = min(SCREEN_SIDE / sheet.shape[1], ROW / (i + head))
     figure = blank(
         round(40 + cell * len(sheet)), annotations=titles, margin={"l": 0, "r": 0, "t": 4, "b": 36}
     )

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from carlab.archive import write_file
-from carlab.display import ending, found, header, most_telling, shorten
-from carlab.figures.layers import LAYERS, data_uri, layer_picture
-from carlab.overlay import colour_hex
+from carlab.figures.layers import LAYERS, layer_picture
+from carlab.files.archive import write_file
+from carlab.files.pictures import colour_hex, data_uri
 from carlab.trace import Trace
+from carlab.trace.show import ending, found, header, most_telling, shorten
 
 SIDE = 560
 """Longest side of a picture on the page, in pixels."""

@@ -5,20 +5,19 @@ fonts are the same.
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from carlab.archive import write_file
-from carlab.display import most_telling, painted, shorten, thumbnail
 from carlab.errors import SettingError
+from carlab.figures.layers import mask_threshold
 from carlab.figures.style import (
     GREY,
     PALE,
@@ -28,19 +27,21 @@ from carlab.figures.style import (
     boxes_for_missing_letters,
     fit_text,
     heat,
-    measure,
     plain,
-    shade,
     show_picture,
     style,
     text_at,
+    text_width,
 )
-from carlab.overlay import colour_hex, resize_maps
+from carlab.files.archive import write_file
+from carlab.files.pictures import colour_hex, paint_maps, shrink
+from carlab.files.shapes import Image
 from carlab.trace import Step, Trace
+from carlab.trace.show import most_telling, painted, shorten
 
 SUFFIXES = (".png", ".pdf", ".svg")
-PHOTO_SIDE = 320
-"""Longest side of a photo inside a figure of many, in pixels."""
+CELL_SIDE = 320
+"""Longest side of an image inside a figure of many, in pixels."""
 OVERLAY_SIDE = 1000
 """Longest side of the one photo of a figure, in pixels: 200 an inch."""
 MOST_PIXELS = 2**16
@@ -98,7 +99,7 @@ def recurrence_figure(trace: Trace, max_queries: int = 8) -> Figure:
     if len(steps) > MOST_BANDS:
         steps = [*steps[: MOST_BANDS - 1], steps[-1]]
     grid = _Grid.of(trace, len(queries), len(steps))
-    photo = thumbnail(trace.image, PHOTO_SIDE)
+    image = shrink(trace.image, CELL_SIDE)
     with rc_context(style()):
         figure = QuietFigure(figsize=grid.page)
         for band, t in enumerate(steps):
@@ -107,7 +108,7 @@ def recurrence_figure(trace: Trace, max_queries: int = 8) -> Figure:
             places = {int(query): place for place, query in enumerate(step.active)}
             for column, query in enumerate(queries):
                 if query in places:
-                    _fill(figure, grid, band, column, trace, step, places[query], photo)
+                    _fill(figure, grid, band, column, trace, step, places[query], image)
     return figure
 
 
@@ -175,6 +176,29 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int | float =
     return write_file(path, stream.getvalue())
 
 
+FIGURES = {"overlay": overlay_figure, "recurrence": recurrence_figure, "scores": scores_figure}
+"""Figures of one trace by name."""
+
+
+def save_figures(
+    trace: Trace, folder: str | os.PathLike[str], stem: str = "", names: Iterable[str] = tuple(FIGURES)
+) -> list[Path]:
+    """Write figures of a trace as `STEM.NAME.png`, or `NAME.png`, and return their paths.
+
+    Parameters
+    ----------
+    names
+        Out of `FIGURES`.
+
+    Raises
+    ------
+    TraceError
+        If the folder cannot be written.
+    """
+    files = {name: f"{stem}.{name}.png" if stem else f"{name}.png" for name in names}
+    return [save_figure(FIGURES[name](trace), Path(folder) / file) for name, file in files.items()]
+
+
 @dataclass(frozen=True)
 class _Grid:
     """Where things stand in the recurrence figure, in inches from the lower left corner."""
@@ -240,15 +264,15 @@ def _facts(trace: Trace, t: int, queries: list[int]) -> str:
 
 def _fill(
     figure: Figure, grid: _Grid, band: int, column: int, trace: Trace, step: Step, place: int,
-    photo: UInt8[np.ndarray, "h w 3"],
+    image: Image,
 ) -> None:  # fmt: skip
     """CAM, mask and prompted image of one query in one step, its name above, its verdict below."""
     query, kept = int(step.active[place]), bool(step.kept[place])
     left, bottoms = grid.left(column), grid.bottoms(band)
     cells = [axes_at(figure, left, b, CELL, h) for b, h in zip(bottoms, grid.heights, strict=True)]
-    cam, mask = (resize_maps(maps[[place]], *photo.shape[:2])[0] for maps in (step.cams, step.masks))
-    show_picture(cells[0], heat(photo, cam))
-    show_picture(cells[1], shade(photo, mask, query, float(trace.settings.get("mask_threshold", 0.5))))
+    show_picture(cells[0], heat(image, step.cams[place]))
+    mask = step.masks[[place]]
+    show_picture(cells[1], paint_maps(image, mask, [query], 0.75, mask_threshold(trace)))
     show_picture(cells[2], step.prompted[place])
     look: dict[str, Any] = {"fontsize": 8, "weight": "bold" if kept else "normal"}
     fit_text(cells[0].set_title("", pad=4, **look), trace.queries[query], CELL)
@@ -282,7 +306,7 @@ def _number(score: float, threshold: float) -> str:
 
 def _legend_places(figure: Figure, trace: Trace, found: list[int], page: float) -> Any:
     """How many lines a legend of these queries takes, and where its entries start, in inches."""
-    widest = max((measure(figure, shorten(trace.queries[query], 20)) for query in found), default=0.0)
+    widest = max((text_width(figure, shorten(trace.queries[query], 20)) for query in found), default=0.0)
     entry = min(page, 0.24 + 0.34 + widest + 0.2)
     across = max(1, min(len(found), int(page / entry)))
     margin = (page - across * entry) / 2

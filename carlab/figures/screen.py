@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import UInt8
 
-from carlab.display import most_telling, shorten
-from carlab.figures.layers import data_uri
-from carlab.overlay import colour_hex
+from carlab.files.pictures import colour_hex, data_uri
+from carlab.files.shapes import Image
 from carlab.trace import Trace
+from carlab.trace.show import most_telling, shorten
 
 MOST_LINES = 12
 """Queries drawn by name; the others share one grey look."""
@@ -74,7 +73,7 @@ def bring(figure: Any, chart: go.Figure) -> None:
             shown.update(wanted.to_plotly_json())
 
 
-def picture_figure(picture: UInt8[np.ndarray, "h w 3"], height: int = 420) -> go.Figure:
+def picture_figure(picture: Image, height: int = 420) -> go.Figure:
     """One picture in its own shape, to zoom into; `redraw` puts another in its place."""
     figure = blank(height)
     figure.update_layout(margin={"l": 0, "r": 0, "t": 4, "b": 0}, dragmode="pan")
@@ -85,7 +84,7 @@ def picture_figure(picture: UInt8[np.ndarray, "h w 3"], height: int = 420) -> go
     return figure
 
 
-def redraw(figure: Any, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+def redraw(figure: Any, picture: Image) -> None:
     """Put a picture into a `picture_figure`; the axes follow only when its shape is another."""
     height, width = picture.shape[:2]
     image = figure.layout.images[0]

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from carlab.display import found, most_telling, painted, shorten, thumbnail
 from carlab.errors import ProbeError, SettingError
 from carlab.figures.style import (
     GREY,
@@ -20,9 +19,11 @@ from carlab.figures.style import (
     style,
     text_at,
 )
-from carlab.overlay import edge, paint_regions, resize_maps
-from carlab.probes import PROBES
+from carlab.files.pictures import edge, paint, shrink, stacked
+from carlab.files.shapes import Image
+from carlab.hooks import PROBES
 from carlab.trace import Trace
+from carlab.trace.show import found, most_telling, painted, shorten
 
 CELL, GAP, LINE = 1.8, 0.12, 0.2
 """Width of a picture, space between two, and height of a line of text, in inches."""
@@ -37,7 +38,7 @@ PIXELS = 320
 class Picture(NamedTuple):
     """A picture of a strip, the name above it (a user's text), and the line below it."""
 
-    pixels: UInt8[np.ndarray, "h w 3"]
+    pixels: Image
     name: str
     caption: str
 
@@ -107,10 +108,10 @@ def regions_figure(trace: Trace, name: str = "refine.regions") -> Figure:
         If the probe was not recorded, or holds no regions.
     """
     regions = _recorded(trace.probes, name, "m h w")
-    photo = thumbnail(trace.image, PIXELS)
+    image = shrink(trace.image, PIXELS)
     return _strip(
         [
-            Picture(paint_regions(photo, regions), name, f"{len(regions)} regions"),
+            Picture(paint(image, stacked(regions), 0.5), name, f"{len(regions)} regions"),
             Picture(painted(trace, PIXELS), "final masks", found(trace)),
         ]
     )
@@ -175,16 +176,11 @@ def _height(picture: Picture) -> float:
 def _mapped(trace: Trace, values: Float32[np.ndarray, "i j"], name: str) -> Picture:
     """A map over the photo, with its own range as caption."""
     low, high = float(values.min()), float(values.max())
-    photo = thumbnail(trace.image, PIXELS)
     level = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    return Picture(
-        heat(photo, resize_maps(level[None], *photo.shape[:2])[0]), name, f"{low:.3g} to {high:.3g}"
-    )
+    return Picture(heat(shrink(trace.image, PIXELS), level), name, f"{low:.3g} to {high:.3g}")
 
 
-def _framed(
-    picture: UInt8[np.ndarray, "h w 3"], patch: tuple[int, int], grid: tuple[int, ...]
-) -> UInt8[np.ndarray, "h w 3"]:
+def _framed(picture: Image, patch: tuple[int, int], grid: tuple[int, ...]) -> Image:
     """The picture with a white frame round one patch."""
     scale = np.array(picture.shape[:2]) / grid
     (top, left), (bottom, right) = np.floor(patch * scale), np.ceil((np.array(patch) + 1) * scale)

@@ -7,17 +7,18 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32
 from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
-from PIL import Image
 
-from carlab.display import columns, shorten
-from carlab.overlay import colour, edge
+from carlab.files.images import load_image
+from carlab.files.pictures import encoded, resize
+from carlab.files.shapes import Image
+from carlab.trace.show import columns, shorten
 
 GREY, PALE = "#6b6b6b", "#e4e4e4"
 NOTEBOOK_DPI = 90
@@ -64,10 +65,10 @@ class QuietFigure(Figure):
         stream = BytesIO()
         with rc_context(style()):
             self.savefig(stream, format="png", dpi=NOTEBOOK_DPI)
-        png, jpeg = stream.getvalue(), BytesIO()
-        # All of the colour is kept (4:4:4): thin red outlines are what one looks for.
-        Image.open(stream).convert("RGB").save(jpeg, "JPEG", quality=88, subsampling=0)
-        return min({"image/png": png}, {"image/jpeg": jpeg.getvalue()}, key=lambda b: len(*b.values()))
+        png = stream.getvalue()
+        # All of the colour is kept (4:4:4): thin red outlines must stay visible.
+        jpeg = encoded(load_image(png), "JPEG", quality=88, subsampling=0)
+        return min({"image/png": png}, {"image/jpeg": jpeg}, key=lambda b: len(*b.values()))
 
 
 @contextmanager
@@ -106,7 +107,7 @@ def box_at(figure: Figure, left: float, bottom: float, width: float, height: flo
     figure.add_artist(Rectangle(corner, *size, transform=figure.transFigure, **{"linewidth": 0, **look}))
 
 
-def show_picture(axes: Axes, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+def show_picture(axes: Axes, picture: Image) -> None:
     """Fill the axes with a picture, without ticks or frame."""
     axes.imshow(picture, interpolation="lanczos", aspect="equal")
     axes.set(xticks=[], yticks=[])
@@ -119,7 +120,7 @@ def plain(*texts: Text) -> None:
         text.set_parse_math(False)
 
 
-def measure(figure: Figure, text: str, **look: Any) -> float:
+def text_width(figure: Figure, text: str, **look: Any) -> float:
     """Width of a text in inches."""
     trial = figure.text(0, 0, text, **look)
     trial.set_parse_math(False)
@@ -144,19 +145,8 @@ def fit_text(target: Text, text: str, inches: float, room: int = 20) -> None:
         target.set_text(shorten(text, room))
 
 
-def heat(photo: UInt8[np.ndarray, "h w 3"], cam: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """A map in [0, 1] over a grey photo, in a colour scale that colour-blind readers can follow."""
-    grey = np.repeat(photo.mean(axis=2, keepdims=True), 3, axis=2)
-    colours = colormaps["inferno"](cam)[..., :3] * 255
+def heat(image: Image, cam: Float32[np.ndarray, "i j"]) -> Image:
+    """Return a map in [0, 1] over a grey image, in a colour scale that colour-blind readers can follow."""
+    grey = np.repeat(image.mean(axis=2, keepdims=True), 3, axis=2)
+    colours = colormaps["inferno"](resize(cam, *image.shape[:2]))[..., :3] * 255
     return (0.35 * grey + 0.65 * colours).round().astype(np.uint8)
-
-
-def shade(
-    photo: UInt8[np.ndarray, "h w 3"], mask: Float32[np.ndarray, "h w"], query: int, threshold: float
-) -> UInt8[np.ndarray, "h w 3"]:
-    """The soft mask in the query's colour, and the line where it passes the threshold."""
-    tint = np.array(colour(query), dtype=np.float32)
-    weight = 0.75 * mask[..., None]
-    shaded = photo * (1 - weight) * 0.8 + tint * weight
-    shaded[edge(mask > threshold)] = 255
-    return shaded.round().clip(0, 255).astype(np.uint8)

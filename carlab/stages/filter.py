@@ -1,4 +1,4 @@
-"""sigma, the query filter: who stays."""
+"""sigma, the query filter: which queries are kept."""
 
 from dataclasses import dataclass
 
@@ -6,20 +6,33 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from carlab.errors import SettingError
-from carlab.probes import probe
+from carlab.hooks import probe
 
 
 @dataclass(frozen=True)
 class Threshold:
     """Keep query k when P_t[k, k] > theta (paper, equation 3).
 
-    Attributes
+    Parameters
     ----------
     theta
         In [0, 1].
     keep_best
-        True, as released: when none passes, the best one stays. False: the
-        answer may be "nothing present".
+        True, as released: when no query passes, the best one is kept. False: the result may be "nothing
+        present".
+
+    Raises
+    ------
+    SettingError
+        If theta is not in [0, 1].
+
+    Examples
+    --------
+    >>> probs = np.array([[0.7, 0.3], [0.6, 0.4]], dtype=np.float32)
+    >>> Threshold(0.5)(probs)
+    array([ True, False])
+    >>> Threshold(0.9, keep_best=False)(probs)
+    array([False, False])
     """
 
     theta: float = 0.6
@@ -32,7 +45,7 @@ class Threshold:
             )
 
     def __call__(self, probs: Float32[np.ndarray, "q q"]) -> Bool[np.ndarray, " q"]:
-        """True where the query stays."""
+        """Return True where the query is kept."""
         scores = probe("filter.scores", np.diagonal(probs).copy())
         kept = scores > self.theta
         if self.keep_best and not kept.any():

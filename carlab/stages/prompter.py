@@ -1,41 +1,63 @@
-"""v, the visual prompter: draw a region onto the photo, so that the classifier looks there.
+"""v, the visual prompter: draw a region onto the image, so that the classifier attends to it.
 
-Each prompt is a frozen dataclass called with a photo and one region; prompts
-add up: `Circle() + Blur()`. When combined they act in a fixed order, whatever
-the order they were added in: what is outside fades first (blur, grey, black),
-outlines come on top (ellipse, rectangle, contour), a crop is last.
+Each prompt is a frozen dataclass called with an image and one region; prompts add up: `Circle() + Blur()`.
+When combined they are drawn in a fixed order, whatever the order they were added in: first what fades the
+outside (blur, grey, black), then outlines (ellipse, rectangle, contour), a crop last (paper, section 3.2).
+
+The released code draws with OpenCV. Its rasterised ellipse and fixed-point blur differ by single pixels and
+grey levels from any other library's, which is enough to move a score in the sixth digit; the `reference`
+presets therefore set `engine="opencv"` (extra `opencv`), and nothing else does.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
+from scipy import ndimage
+from skimage import draw
 
 from carlab.errors import SettingError
-from carlab.stages import drawing
-from carlab.stages.drawing import Colour, Engine
+from carlab.files.shapes import Image, Mask
 
+Colour = tuple[int, int, int]
+Engine = Literal["skimage", "opencv"]
 RED: Colour = (255, 0, 0)
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Base of all prompts."""
+    """Base of all prompts; a prompt of one's own overrides `draw`.
+
+    Examples
+    --------
+    >>> @dataclass(frozen=True)
+    ... class Dim(Prompt):
+    ...     def draw(self, image, region):
+    ...         return np.where(region[..., None], image, image // 4)
+    >>> Dim()(np.full((1, 2, 3), 200, np.uint8), np.array([[True, False]]))[..., 0]
+    array([[200,  50]], dtype=uint8)
+    """
 
     rank: ClassVar[int] = 0
     """Place in the order of combined prompts, low first."""
+    released: ClassVar[dict[str, Any]] = {}
+    """Fields that make it draw as the released code does."""
 
-    def __call__(
-        self, image: UInt8[np.ndarray, "h w 3"], region: Bool[np.ndarray, "h w"]
-    ) -> UInt8[np.ndarray, "h2 w2 3"]:
-        """Draw `region`; an empty region leaves the photo as it is. Only a crop changes the size."""
+    def __call__(self, image: Image, region: Mask) -> UInt8[np.ndarray, "h2 w2 3"]:
+        """Return the prompted image; an empty region leaves it unchanged. Only a crop changes its size.
+
+        Parameters
+        ----------
+        image
+            RGB; it is not drawn on itself.
+        region
+            True inside.
+        """
         return self.draw(image, region) if region.any() else image
 
-    def draw(
-        self, image: UInt8[np.ndarray, "h w 3"], region: Bool[np.ndarray, "h w"]
-    ) -> UInt8[np.ndarray, "h2 w2 3"]:
+    def draw(self, image: Image, region: Mask) -> UInt8[np.ndarray, "h2 w2 3"]:
         """Draw a region that is not empty."""
         raise NotImplementedError
 
@@ -47,10 +69,20 @@ class Prompt:
         """The single prompts that this one is made of."""
         return (self,)
 
+    def as_released(self) -> "Prompt":
+        """Return the prompt with the drawing of the released code (quirk 7, and the engine)."""
+        return replace(self, **self.released)
+
 
 @dataclass(frozen=True)
 class Combined(Prompt):
-    """Several prompts on one picture, in order of their rank."""
+    """Several prompts on one image, in order of their rank.
+
+    Examples
+    --------
+    >>> [type(part).__name__ for part in (Circle() + Blur()).parts]
+    ['Blur', 'Circle']
+    """
 
     prompts: tuple[Prompt, ...] = ()
 
@@ -59,55 +91,72 @@ class Combined(Prompt):
 
     @property
     def parts(self) -> tuple[Prompt, ...]:
-        """The single prompts, in the order in which they act."""
+        """The single prompts, in the order in which they are drawn."""
         return self.prompts
 
-    def draw(
-        self, image: UInt8[np.ndarray, "h w 3"], region: Bool[np.ndarray, "h w"]
-    ) -> UInt8[np.ndarray, "h2 w2 3"]:
-        """Let each prompt draw on what the one before left."""
-        picture = image
+    def draw(self, image: Image, region: Mask) -> UInt8[np.ndarray, "h2 w2 3"]:
+        """Draw each prompt on the result of the one before."""
         for prompt in self.prompts:
-            picture = prompt.draw(picture, region)
-        return picture
+            image = prompt.draw(image, region)
+        return image
+
+    def as_released(self) -> "Combined":
+        """Return every part with the drawing of the released code."""
+        return Combined(tuple(prompt.as_released() for prompt in self.prompts))
 
 
 @dataclass(frozen=True)
 class Blur(Prompt):
-    """Blur what is outside (Gaussian, `size` pixels wide, odd)."""
+    """Blur the outside.
+
+    Parameters
+    ----------
+    size
+        Width of the Gaussian kernel in pixels, odd; sigma follows from it as in OpenCV.
+    """
 
     rank: ClassVar[int] = 1
+    released: ClassVar[dict[str, Any]] = {"engine": "opencv"}
     size: int = 15
     engine: Engine = "skimage"
 
     def __post_init__(self) -> None:
+        _check_engine(self.engine)
         if self.size < 1 or self.size % 2 == 0:
             raise SettingError(f"expected an odd blur size in pixels, got {self.size}; the release uses 15")
 
-    def draw(
-        self, image: UInt8[np.ndarray, "h w 3"], region: Bool[np.ndarray, "h w"]
-    ) -> UInt8[np.ndarray, "h w 3"]:
+    def draw(self, image: Image, region: Mask) -> Image:
         """Keep the inside sharp."""
-        return np.where(region[..., None], image, drawing.blur(image, self.size, self.engine))
+        if self.engine == "opencv":
+            import cv2
+
+            blurred = cv2.GaussianBlur(image, (self.size, self.size), 0)
+        else:
+            sigma, radius = 0.3 * ((self.size - 1) / 2 - 1) + 0.8, self.size // 2
+            blurred = ndimage.gaussian_filter(
+                image.astype(np.float32), (sigma, sigma, 0), radius=(radius, radius, 0), mode="mirror"
+            )
+        return np.where(region[..., None], image, blurred.round().astype(np.uint8))
 
 
 @dataclass(frozen=True)
 class Grey(Prompt):
-    """Take the colour from what is outside.
+    """Remove the colour from the outside.
 
-    `swapped`: as released, the weights of blue and red are exchanged, because
-    OpenCV was told that the RGB image was BGR (quirk 7).
+    Parameters
+    ----------
+    swapped
+        As released, the weights of blue and red are exchanged: there OpenCV reads RGB as BGR (quirk 7).
     """
 
     rank: ClassVar[int] = 2
+    released: ClassVar[dict[str, Any]] = {"swapped": True}
     swapped: bool = False
 
     WEIGHTS: ClassVar[tuple[int, int, int]] = (9798, 19235, 3735)
     """ITU-R BT.601 luma weights 0.299, 0.587, 0.114 in 15-bit fixed point, as OpenCV computes it."""
 
-    def draw(
-        self, image: UInt8[np.ndarray, "h w 3"], region: Bool[np.ndarray, "h w"]
-    ) -> UInt8[np.ndarray, "h w 3"]:
+    def draw(self, image: Image, region: Mask) -> Image:
         """Keep the inside coloured."""
         weights = np.array(self.WEIGHTS[::-1] if self.swapped else self.WEIGHTS, dtype=np.int32)
         luma = ((image @ weights + (1 << 14)) >> 15).astype(np.uint8)
@@ -116,77 +165,140 @@ class Grey(Prompt):
 
 @dataclass(frozen=True)
 class Black(Prompt):
-    """Blacken what is outside."""
+    """Blacken the outside."""
 
     rank: ClassVar[int] = 3
 
-    def draw(
-        self, image: UInt8[np.ndarray, "h w 3"], region: Bool[np.ndarray, "h w"]
-    ) -> UInt8[np.ndarray, "h w 3"]:
+    def draw(self, image: Image, region: Mask) -> Image:
         """Keep the inside."""
         return np.where(region[..., None], image, np.uint8(0))
 
 
 @dataclass(frozen=True)
-class _Outline(Prompt):
+class Outline(Prompt):
+    """Base of the outlines; a subclass overrides `area`, and `trace_released` for OpenCV.
+
+    Parameters
+    ----------
+    colour
+        RGB.
+    width
+        In pixels, drawn inwards.
+    """
+
+    released: ClassVar[dict[str, Any]] = {"engine": "opencv"}
     colour: Colour = RED
     width: int = 1
     engine: Engine = "skimage"
 
     def __post_init__(self) -> None:
+        _check_engine(self.engine)
         if self.width < 1:
             raise SettingError(
                 f"expected a line width of 1 pixel or more, got {self.width}; the release uses 1"
             )
 
+    def draw(self, image: Image, region: Mask) -> Image:
+        """Draw the border of `area`."""
+        drawn = image.copy()
+        if self.engine == "opencv":
+            import cv2
+
+            self.trace_released(cv2, drawn, region)
+            return drawn
+        area = self.area(region)
+        # The outside of the image counts as inside: no line along the image's own border.
+        drawn[area & ~ndimage.binary_erosion(area, iterations=self.width, border_value=1)] = self.colour
+        return drawn
+
+    def area(self, region: Mask) -> Bool[np.ndarray, "h w"]:
+        """Return the filled shape whose border is drawn."""
+        raise NotImplementedError
+
+    def trace_released(self, cv2: Any, drawn: Image, region: Mask) -> None:
+        """Draw onto `drawn` by OpenCV."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
-class Circle(_Outline):
-    """An ellipse round the region's centre, as wide and high as the region (red, 1 px)."""
+class Circle(Outline):
+    """An ellipse round the region's centre, with half the region's extent as axes (red, 1 px)."""
 
     rank: ClassVar[int] = 4
 
-    def draw(
-        self, image: UInt8[np.ndarray, "h w 3"], region: Bool[np.ndarray, "h w"]
-    ) -> UInt8[np.ndarray, "h w 3"]:
-        """Outline the ellipse."""
-        return drawing.ellipse(image, region, self.colour, self.width, self.engine)
+    def area(self, region: Mask) -> Mask:
+        """Return the filled ellipse."""
+        frame, area = Frame.of(region), np.zeros(region.shape, dtype=bool)
+        rows, columns = (axis + 0.5 for axis in frame.axes)
+        area[draw.ellipse(*frame.centre, rows, columns, shape=region.shape)] = True
+        return area
+
+    def trace_released(self, cv2: Any, drawn: Image, region: Mask) -> None:
+        """Draw the ellipse by OpenCV."""
+        frame = Frame.of(region)
+        cv2.ellipse(drawn, frame.centre[::-1], frame.axes[::-1], 0, 0, 360, self.colour, self.width)
 
 
 @dataclass(frozen=True)
-class Rectangle(_Outline):
+class Rectangle(Outline):
     """The region's bounding box (red, 1 px).
 
-    `centred`: as released, the box is moved to the mean of the region's pixels.
+    Parameters
+    ----------
+    centred
+        As released, the box is moved to the mean of the region's pixels.
     """
 
     rank: ClassVar[int] = 5
+    released: ClassVar[dict[str, Any]] = {"engine": "opencv", "centred": True}
     centred: bool = False
 
-    def draw(
-        self, image: UInt8[np.ndarray, "h w 3"], region: Bool[np.ndarray, "h w"]
-    ) -> UInt8[np.ndarray, "h w 3"]:
-        """Outline the box."""
-        box = drawing.centred_extent(region) if self.centred else drawing.extent(region)
-        return drawing.rectangle(image, box, self.colour, self.width, self.engine)
+    def area(self, region: Mask) -> Mask:
+        """Return the filled box."""
+        top, bottom, left, right = self._box(region)
+        area = np.zeros(region.shape, dtype=bool)
+        area[max(0, top) : bottom + 1, max(0, left) : right + 1] = True
+        return area
+
+    def trace_released(self, cv2: Any, drawn: Image, region: Mask) -> None:
+        """Draw the box by OpenCV."""
+        top, bottom, left, right = self._box(region)
+        cv2.rectangle(drawn, (left, top), (right, bottom), self.colour, self.width)
+
+    def _box(self, region: Mask) -> tuple[int, int, int, int]:
+        frame = Frame.of(region)
+        if not self.centred:
+            return frame.top, frame.bottom, frame.left, frame.right
+        (row, column), (height, width) = frame.centre, frame.axes
+        return row - height, row + height, column - width, column + width
 
 
 @dataclass(frozen=True)
-class Contour(_Outline):
+class Contour(Outline):
     """The region's own outline, holes filled (red, 1 px)."""
 
     rank: ClassVar[int] = 6
 
-    def draw(
-        self, image: UInt8[np.ndarray, "h w 3"], region: Bool[np.ndarray, "h w"]
-    ) -> UInt8[np.ndarray, "h w 3"]:
-        """Outline the region."""
-        return drawing.contour(image, region, self.colour, self.width, self.engine)
+    def area(self, region: Mask) -> Mask:
+        """Return the region without its holes."""
+        return np.asarray(ndimage.binary_fill_holes(region))
+
+    def trace_released(self, cv2: Any, drawn: Image, region: Mask) -> None:
+        """Draw the contours by OpenCV."""
+        filled = self.area(region).astype(np.uint8)
+        lines, _ = cv2.findContours(filled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(drawn, lines, -1, self.colour, self.width)
 
 
 @dataclass(frozen=True)
 class Crop(Prompt):
-    """Cut out the region's bounding box, widened on each side by `margin` times its longer side."""
+    """Cut out the region's bounding box, never beyond the image.
+
+    Parameters
+    ----------
+    margin
+        Added on each side, as a share of the box's longer side.
+    """
 
     rank: ClassVar[int] = 7
     margin: float = 0.1
@@ -195,15 +307,33 @@ class Crop(Prompt):
         if not self.margin >= 0:
             raise SettingError(f"expected a crop margin of 0 or more, got {self.margin}; 0.1 adds a tenth")
 
-    def draw(
-        self, image: UInt8[np.ndarray, "h w 3"], region: Bool[np.ndarray, "h w"]
-    ) -> UInt8[np.ndarray, "h2 w2 3"]:
-        """Return the window, never beyond the photo."""
-        box = drawing.extent(region)
-        height, width = box.bottom - box.top + 1, box.right - box.left + 1
-        margin = round(self.margin * max(height, width))
-        window = image[max(0, box.top - margin) : box.bottom + 1 + margin]
-        return np.ascontiguousarray(window[:, max(0, box.left - margin) : box.right + 1 + margin])
+    def draw(self, image: Image, region: Mask) -> UInt8[np.ndarray, "h2 w2 3"]:
+        """Return the window."""
+        frame = Frame.of(region)
+        margin = round(self.margin * max(frame.bottom - frame.top + 1, frame.right - frame.left + 1))
+        window = image[max(0, frame.top - margin) : frame.bottom + 1 + margin]
+        return np.ascontiguousarray(window[:, max(0, frame.left - margin) : frame.right + 1 + margin])
+
+
+class Frame(NamedTuple):
+    """First and last row and column of a region, mean row and column of its pixels, half its extent."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    centre: tuple[int, int]
+    axes: tuple[int, int]
+
+    @classmethod
+    def of(cls, region: Mask) -> "Frame":
+        """Measure a region that is not empty."""
+        counts = region.sum(axis=1), region.sum(axis=0)
+        (top, bottom), (left, right) = (np.flatnonzero(line)[[0, -1]].tolist() for line in counts)
+        row, column = (int(line @ np.arange(len(line)) / line.sum()) for line in counts)
+        return cls(
+            top, bottom, left, right, (row, column), ((bottom - top + 1) // 2, (right - left + 1) // 2)
+        )
 
 
 PROMPTS: dict[str, type[Prompt]] = {
@@ -215,16 +345,21 @@ PROMPTS: dict[str, type[Prompt]] = {
     "black": Black,
     "crop": Crop,
 }
-"""Every prompt by the name used on the command line and in presets."""
+"""Every prompt by its name on the command line, in sweeps, in the Lab and in presets; add your own."""
 
 
 def prompts(names: Iterable[str]) -> Prompt:
-    """Build a prompt from names: `prompts(["circle", "blur"])`; "gray" is "grey".
+    """Build a prompt from names; "gray" is "grey".
 
     Raises
     ------
     SettingError
         If a name is unknown or there is none.
+
+    Examples
+    --------
+    >>> prompts(["circle", "blur"]) == Circle() + Blur()
+    True
     """
     names = [{"gray": "grey"}.get(name, name) for name in names]
     unknown = [name for name in names if name not in PROMPTS]
@@ -236,3 +371,14 @@ def prompts(names: Iterable[str]) -> Prompt:
         )
     parts = [PROMPTS[name]() for name in names]
     return parts[0] if len(parts) == 1 else Combined(tuple(parts))
+
+
+def _check_engine(engine: Engine) -> None:
+    if engine == "opencv":
+        try:
+            import cv2  # noqa: F401 - only whether it is there
+        except ImportError as error:
+            raise SettingError(
+                'expected OpenCV for engine="opencv", got no module cv2; '
+                'pip install "clip-as-rnn-lab[opencv]", or use engine="skimage"'
+            ) from error

@@ -1,112 +1,125 @@
 """f, the mask proposer: Grad-CAM on a frozen image-text model, in closed form.
 
-Let A (n, c) be the patch tokens that the backbone's tail reads, l_j the logit
-of text j, g_j = mean over tokens of d l_j / d A, and m_j = A g_j. None of
-them depends on which queries are active, and the softmax Jacobian gives the
-Grad-CAM of query k in any set h, against the background B:
+Let A (n, c) be the patch tokens that the backbone's tail reads, l_j the logit of text j, g_j = mean over
+tokens of d l_j / d A, and m_j = A g_j. None of them depends on which queries are active, and the softmax
+Jacobian gives the Grad-CAM of query k in any set h, against the background B:
 
     cam_k(h) = relu(m_k - sum_{j in h and B} p_j m_j),  p = softmax of l over h and B
 
-The background enters only through its own softmax-weighted map and its
-log-sum-exp, as if it were one more text. So |Q| + 1 vector-Jacobian products,
-once an image, give every CAM of every step, for every subset of the queries
-and every background weight, by arithmetic (METHOD section 2).
+The background enters only through its own softmax-weighted map and its log-sum-exp, as if it were one more
+text. So |Q| + 1 vector-Jacobian products, once an image, give every CAM of every step, for every subset of
+the queries and every background weight, by arithmetic (docs/method.md, section 2).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import log
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Float64, UInt8
+from jaxtyping import Float, Float64, Int
 from scipy.special import softmax
 from torch import Tensor
 
-from carlab.backbones.protocol import FrozenVlm, Trunk
+from carlab.backbones.base import FrozenVlm, Trunk
+from carlab.cache import Cache, stage_key
 from carlab.errors import BackboneError, SettingError
-from carlab.ledger import count, timed
-from carlab.probes import as_numpy, probe
-from carlab.queries import CAM_TEMPLATE, check_template, fill_all
+from carlab.files.shapes import Maps
+from carlab.hooks import as_numpy, count, edited, note, probe, timed
+from carlab.photo import Photo
+from carlab.queries import CAM_TEMPLATE, check_template
 from carlab.stages.affinity import Affinity
+from carlab.stages.base import Proposal
 
 VJP_CHUNK_BYTES = 2**28
 """On a GPU products are batched; the widest tensor of a batch stays below this."""
+EVIDENCE_BYTES = 2**26
+"""Limit of the cache of evidence of one photo: 20,000 texts at 800 patches."""
+
+
+Key = str | tuple[str, ...]
+"""Of evidence: a text, or the texts of a background."""
 
 
 class Evidence(NamedTuple):
-    """What the image says about one text: all that the closed form needs."""
+    """What the closed form needs of one text, or of the background as one."""
 
     logit: float
+    """l_j; of the background the log-sum-exp over its texts."""
     map: Float[np.ndarray, " n"]
-
-
-class Proposal(NamedTuple):
-    """What the proposer says of the active queries in one step."""
-
-    cams: Float32[np.ndarray, "q i j"]
-    """Grad-CAM in [0, 1]."""
-    masks: Float32[np.ndarray, "q i j"]
-    """Soft masks in [0, 1], after the affinity."""
+    """m_j = A g_j."""
+    gradient: Float[np.ndarray, " c"]
+    """g_j."""
+    parts: Float[np.ndarray, " b"]
+    """Logits of the texts it stands for."""
 
 
 @dataclass
 class Proposals:
-    """One image, prepared: the trunk's output, and all evidence gathered so far.
+    """Everything that `GradCam.prepare` computes once for an image, its queries and their background.
 
-    Evidence is kept by text, so other queries, another template or another
-    background cost only the products of the texts that are new.
+    Parameters
+    ----------
+    trunk
+        Output of the backbone's trunk.
+    transition
+        D of the affinity; None without affinity.
+    evidence
+        By text, and of the background under the tuple of its texts; it grows when a step uses another
+        template.
+    store
+        The same of all queries the image was ever prepared for.
     """
 
-    backbone: FrozenVlm
     trunk: Trunk
-    texts: dict[str, Evidence] = field(default_factory=dict)
-    backgrounds: dict[tuple[str, ...], Evidence] = field(default_factory=dict)
-    transitions: dict[Affinity, Float[Tensor, "n n"]] = field(default_factory=dict)
+    transition: Float[Tensor, "n n"] | None
+    queries: tuple[str, ...]
+    background: tuple[str, ...]
+    store: Cache
+    evidence: dict[Key, Evidence] = field(default_factory=dict)
 
-    @property
-    def grid(self) -> tuple[int, int]:
-        """Patch rows and columns."""
-        return self.trunk.grid
-
-    def gather(self, texts: Sequence[str], background: tuple[str, ...]) -> None:
-        """Make sure that the evidence of these texts, and of this background, is there."""
-        missing = [text for text in texts if text not in self.texts]
-        unmet = background if background not in self.backgrounds else ()
-        if missing or unmet:
-            gathered = gather(self.backbone, self.trunk, missing, unmet)
-            if unmet:
-                self.backgrounds[background] = gathered.pop()
-            self.texts.update(zip(missing, gathered, strict=True))
-
-    def transition(self, affinity: Affinity) -> Float[Tensor, "n n"]:
-        """D of this image, computed once per setting of the affinity."""
-        if affinity not in self.transitions:
-            with timed("affinity"):
-                count("affinity")
-                self.transitions[affinity] = affinity.transition(self.trunk.relations)
-        return self.transitions[affinity]
+    nbytes: ClassVar[int] = 0
+    """Of its own in a cache, which counts trunk and transition under keys of their own."""
 
 
 @dataclass(frozen=True)
 class GradCam:
     """Grad-CAM against the other active queries and the background, then affinity.
 
-    Attributes
+    A variant overrides `gather`, or `closed_form`; nothing else knows how a map is made.
+
+    Parameters
     ----------
+    backbone
+        The frozen image-text model.
+    affinity
+        Refines the maps; None: they are the soft masks.
     compete
-        True: the active queries compete with each other (semantic use); False:
-        each stands alone against the background (referring use).
+        True: the active queries compete with each other (semantic use); False: each competes with the
+        background alone (referring use).
     template, first_template
-        How a query is written for the image model; the release writes the bare
-        name in the first step (`first_template="{}"`, quirk 4). None: the same.
+        How a query is written for the text encoder; the release writes the bare name in the first step
+        (`first_template="{}"`, quirk 4). None: the same.
     background_weight
-        Factor on the exponentials of the background's logits, 0 or more; 0 is
-        no background.
+        Factor on the exponentials of the background's logits, 0 or more; 0 is no background.
     keep_probability
-        As released, scale each map by p_k before min-max. It cancels but for
-        the 1e-15 in the denominator, and matters only where p_k is tiny.
+        As released, scale each map by p_k before min-max. It cancels but for the 1e-15 in the denominator,
+        and matters only where p_k is tiny.
+
+    Raises
+    ------
+    SettingError, QueryError
+        If the weight is negative, or a template has not exactly one `{}`.
+
+    Examples
+    --------
+    >>> photo = Photo.of(image)
+    >>> proposer = replace(model.proposer, background_weight=0.5)
+    >>> proposals = proposer.prepare(photo, ("cat", "dog", "red car"), ("sky",))
+    >>> cams, masks = proposer(proposals, np.array([0, 2]), t=0)
+    >>> cams.shape == masks.shape == (2, *proposals.trunk.grid)
+    True
     """
 
     backbone: FrozenVlm
@@ -117,6 +130,16 @@ class GradCam:
     background_weight: float = 1.0
     keep_probability: bool = False
 
+    ARITHMETIC: ClassVar[tuple[str, ...]] = (
+        "affinity",
+        "compete",
+        "template",
+        "first_template",
+        "background_weight",
+        "keep_probability",
+    )
+    """Fields that the evidence of a text does not depend on; a further field of a variant is not among them."""
+
     def __post_init__(self) -> None:
         for template in (self.template, self.first_template):
             if template is not None:
@@ -126,9 +149,7 @@ class GradCam:
                 f"expected a background weight of 0 or more, got {self.background_weight}; 1 is the paper's"
             )
 
-    def prepare(
-        self, image: UInt8[np.ndarray, "h w 3"], queries: Sequence[str], background: tuple[str, ...]
-    ) -> Proposals:
+    def prepare(self, photo: Photo, queries: Sequence[str], background: tuple[str, ...]) -> Proposals:
         """Run the trunk once and gather the evidence of the first step.
 
         Raises
@@ -136,101 +157,133 @@ class GradCam:
         QueryError
             If a text has more tokens than the model reads.
         BackboneError
-            If the model answers with NaN or infinity.
+            If the model returns NaN or infinity.
         """
-        trunk = self.backbone.trunk(image)
+        get = photo.cache.get
+        trunk = get(("trunk", self.backbone), lambda: self.backbone.trunk(photo.image))
         trunk = replace(
             trunk,
             activations=probe("cam.activations", trunk.activations),
             relations=probe(f"affinity.{trunk.relation_kind}", trunk.relations),
         )
-        proposals = Proposals(self.backbone, trunk)
+        transition = None
         if self.affinity is not None:
-            proposals.transition(self.affinity)
-        self._gather(proposals, queries, background, 0)
+            key = ("transition", self.backbone, *stage_key(self.affinity, "box_threshold", "cut_border"))
+            transition = probe("affinity.transition", get(key, lambda: self._transition(trunk)))
+        store = get(("evidence", *stage_key(self, *self.ARITHMETIC)), lambda: Cache(EVIDENCE_BYTES))
+        proposals = Proposals(trunk, transition, tuple(queries), background, store)
+        own, context = self._evidence(proposals, proposals.queries, 0)
+        _note(own, context)
         return proposals
 
-    def can_use(self, proposals: object) -> bool:
-        """Whether what was prepared by another proposer serves this one."""
-        return isinstance(proposals, Proposals) and proposals.backbone is self.backbone
-
-    def __call__(
-        self, proposals: Proposals, queries: Sequence[str], background: tuple[str, ...], t: int
-    ) -> Proposal:
-        """CAMs and soft masks of the active `queries` in step `t` (from 0)."""
-        evidence, context = self._gather(proposals, queries, background, t)
-        raw = self._closed_form(evidence, context)
+    def __call__(self, proposals: Proposals, active: Int[np.ndarray, " q"], t: int) -> Proposal:
+        """Return CAMs and soft masks of the active queries in step `t` (from 0)."""
+        own, context = self._evidence(proposals, [proposals.queries[query] for query in active], t)
+        raw = self.closed_form(own, context)
         flat = ~raw.any(axis=1)
         if context is not None and flat.any():  # nothing stood out: compare without background
-            raw[flat] = self._closed_form(evidence, None)[flat]
-        maps = probe("cam.raw", raw.reshape(-1, *proposals.grid).astype(np.float32))
+            raw[flat] = self.closed_form(own, None)[flat]
+        maps = probe("cam.raw", raw.reshape(-1, *proposals.trunk.grid).astype(np.float32))
         cams = probe("cam.normalised", min_max(maps))
-        return Proposal(cams, probe("mask.refined", min_max(self._refine(proposals, cams))))
+        refined = cams
+        if self.affinity is not None and proposals.transition is not None:
+            refined = self.affinity.refine(cams, proposals.transition)
+        return Proposal(cams, probe("mask.refined", min_max(refined)))
 
-    def _gather(
-        self, proposals: Proposals, queries: Sequence[str], background: tuple[str, ...], t: int
-    ) -> tuple[list[Evidence], Evidence | None]:
-        template = self.template if t or self.first_template is None else self.first_template
-        texts, context = fill_all(template, queries), tuple(fill_all(self.template, background))
-        proposals.gather(texts, context)
-        evidence = [proposals.texts[text] for text in texts]
-        if not context or self.background_weight == 0:
-            return evidence, None
-        level, common = proposals.backgrounds[context]
-        return evidence, Evidence(level + log(self.background_weight), common)
+    def gather(self, trunk: Trunk, texts: Sequence[str], background: Sequence[str] = ()) -> list[Evidence]:
+        """Return the evidence of every text, then of the background as one, if there is any.
 
-    def _refine(
-        self, proposals: Proposals, cams: Float32[np.ndarray, "q i j"]
-    ) -> Float32[np.ndarray, "q i j"]:
-        if self.affinity is None:
-            return cams
-        return self.affinity.refine(cams, proposals.transition(self.affinity))
+        One forward pass of the tail, and len(texts) + bool(background) vector-Jacobian products of it,
+        batched; no hooks, no `.backward()`.
 
-    def _closed_form(
-        self, evidence: Sequence[Evidence], background: Evidence | None
-    ) -> Float64[np.ndarray, "q n"]:
+        Raises
+        ------
+        BackboneError
+            If the model returns NaN or infinity.
+        """
+        embeddings = self.backbone.encode_text([*texts, *background])
+        with timed("vjp"):
+            leaf = trunk.activations.detach().requires_grad_()
+            with torch.enable_grad():
+                logits = self.backbone.logits(self.backbone.tail(trunk, leaf)[None], embeddings)[0]
+            own = edited("cam.logits", logits.detach()[: len(texts)])
+            parts = [as_numpy(logit[None]) for logit in own]
+            cotangents = torch.eye(len(texts), len(logits), device=logits.device, dtype=logits.dtype)
+            levels = as_numpy(own)
+            if background:
+                context = edited("cam.background", logits.detach()[len(texts) :])
+                mixed = torch.cat([torch.zeros_like(own), context.softmax(0)])
+                cotangents = torch.cat([cotangents, mixed[None]])
+                levels = np.append(levels, as_numpy(context.logsumexp(0)))
+                parts.append(as_numpy(context))
+            gradients = edited("cam.gradients", mean_gradients(logits, leaf, cotangents))
+            maps = as_numpy(gradients @ leaf.detach().T)
+        if not (np.isfinite(levels).all() and np.isfinite(maps).all()):
+            raise BackboneError(
+                f"expected finite logits and gradients, got NaN or infinity from {self.backbone.name}; "
+                "use float32, or load the weights again"
+            )
+        rows = zip(levels.tolist(), maps, as_numpy(gradients), parts, strict=True)
+        return [Evidence(*row) for row in rows]
+
+    def closed_form(self, own: Sequence[Evidence], context: Evidence | None) -> Float64[np.ndarray, "q n"]:
+        """Return relu(m_k - sum_j p_j m_j) for every query, in double precision, before min-max.
+
+        Parameters
+        ----------
+        own
+            Of the active queries.
+        context
+            Of the background, its weight included; None: no background.
+        """
+        logits, maps = _stacked([*own, context] if context is not None else own)
+        q = len(own)
         if self.compete:
-            return competing_cams(evidence, background, self.keep_probability)
-        alone = [competing_cams([text], background, self.keep_probability) for text in evidence]
-        return np.concatenate(alone)
+            probs = softmax(logits)
+            mixture, shares = probs @ maps, probs[:q]
+        elif context is None:  # a query alone: p = 1, and nothing is left of its map
+            mixture, shares = maps, np.ones(q)
+        else:
+            pairs = softmax(np.stack([logits[:q], np.full(q, context.logit)]), axis=0)
+            mixture, shares = pairs.T[:, :1] * maps[:q] + pairs.T[:, 1:] * maps[q:], pairs[0]
+        raw = np.maximum(maps[:q] - mixture, 0)
+        return np.asarray(raw * shares[:, None] if self.keep_probability else raw)
 
+    def _evidence(
+        self, proposals: Proposals, queries: Sequence[str], t: int
+    ) -> tuple[list[Evidence], Evidence | None]:
+        """Return the evidence of some queries and of the background, as they are written in step `t`."""
+        template = self.template if t or self.first_template is None else self.first_template
+        # str.replace, never str.format: a query is the user's text and may hold braces itself.
+        texts = [template.replace("{}", query) for query in queries]
+        against = proposals.background if self.background_weight else ()
+        background = tuple(self.template.replace("{}", query) for query in against)
+        wanted: list[Key] = [*texts, background] if background else [*texts]
+        missing = [text for text in wanted if text not in proposals.evidence]
+        if missing:
+            found = proposals.store.get_all(missing, lambda keys: self._gather(proposals.trunk, keys))
+            proposals.evidence.update(zip(missing, found, strict=True))
+        own = [proposals.evidence[text] for text in texts]
+        if not background:
+            return own, None
+        context = proposals.evidence[background]
+        return own, context._replace(logit=context.logit + log(self.background_weight))
 
-def gather(
-    backbone: FrozenVlm, trunk: Trunk, texts: Sequence[str], background: Sequence[str] = ()
-) -> list[Evidence]:
-    """Evidence of every text, then of the background as one, if there is any.
+    def _gather(self, trunk: Trunk, keys: Sequence[Key]) -> list[Evidence]:
+        texts = [key for key in keys if isinstance(key, str)]
+        background = next((key for key in keys if isinstance(key, tuple)), ())
+        return self.gather(trunk, texts, background)
 
-    One forward pass of the tail, and len(texts) + bool(background)
-    vector-Jacobian products of it, batched; no hooks, no `.backward()`.
-    """
-    embeddings = backbone.encode_text([*texts, *background])
-    with timed("vjp"):
-        leaf = trunk.activations.detach().requires_grad_()
-        with torch.enable_grad():
-            logits = backbone.logits(backbone.tail(trunk, leaf)[None], embeddings)[0]
-        own, context = logits.detach()[: len(texts)], logits.detach()[len(texts) :]
-        probe("cam.logits", own)
-        cotangents = torch.eye(len(texts), len(logits), device=logits.device, dtype=logits.dtype)
-        levels = as_numpy(own)
-        if background:
-            probe("cam.background", context)
-            mixed = torch.cat([torch.zeros_like(own), context.softmax(0)])
-            cotangents = torch.cat([cotangents, mixed[None]])
-            levels = np.append(levels, as_numpy(context.logsumexp(0)))
-        gradients = probe("cam.gradients", mean_gradients(logits, leaf, cotangents))
-        maps = as_numpy(gradients @ leaf.detach().T)
-    if not (np.isfinite(levels).all() and np.isfinite(maps).all()):
-        raise BackboneError(
-            f"expected finite logits and gradients, got NaN or infinity from {backbone.name}; "
-            "use float32, or load the weights again"
-        )
-    return [Evidence(float(level), line) for level, line in zip(levels, maps, strict=True)]
+    def _transition(self, trunk: Trunk) -> Float[Tensor, "n n"]:
+        assert self.affinity is not None  # noqa: S101 - for the type checker
+        with timed("affinity", passes=1):
+            return self.affinity.transition(trunk.relations)
 
 
 def mean_gradients(
     logits: Float[Tensor, " b"], leaf: Float[Tensor, "n c"], cotangents: Float[Tensor, "v b"]
 ) -> Float[Tensor, "v c"]:
-    """Mean over tokens of the vector-Jacobian products, one per row of `cotangents`."""
+    """Return the mean over tokens of the vector-Jacobian products, one per row of `cotangents`."""
     count("vjp", len(cotangents))
     if leaf.device.type == "cpu":  # one by one is faster here, and takes a chunk's memory once
         rows = (torch.autograd.grad(logits, leaf, row, retain_graph=True)[0] for row in cotangents)
@@ -244,20 +297,29 @@ def mean_gradients(
     return torch.cat([batch.mean(dim=1) for batch in batches])
 
 
-def competing_cams(
-    evidence: Sequence[Evidence], background: Evidence | None, keep_probability: bool
-) -> Float64[np.ndarray, "q n"]:
-    """relu(m_k - sum_j p_j m_j) for every text, in double precision, before min-max."""
-    texts = [*evidence, background] if background is not None else list(evidence)
-    logits = np.array([text.logit for text in texts], dtype=np.float64)
-    maps = np.array([text.map for text in texts], dtype=np.float64)
-    probs = softmax(logits)
-    raw = np.maximum(maps - probs @ maps, 0)
-    return np.asarray((raw * probs[:, None] if keep_probability else raw)[: len(evidence)])
+def min_max(maps: Maps) -> Maps:
+    """Scale each map to [0, 1]; a flat map becomes 0.
 
-
-def min_max(maps: Float32[np.ndarray, "q i j"]) -> Float32[np.ndarray, "q i j"]:
-    """Each map to [0, 1]; a flat map becomes 0."""
+    >>> min_max(np.array([[[1, 3], [5, 1]]], dtype=np.float32))
+    array([[[0. , 0.5],
+            [1. , 0. ]]], dtype=float32)
+    """
     low = maps.min(axis=(1, 2), keepdims=True)
     span = (maps - low).max(axis=(1, 2), keepdims=True)
     return ((maps - low) / (span + np.float32(1e-15))).astype(np.float32)
+
+
+def _stacked(
+    evidence: Sequence[Evidence],
+) -> tuple[Float64[np.ndarray, " v"], Float64[np.ndarray, "v n"]]:
+    logits = np.array([one.logit for one in evidence], dtype=np.float64)
+    return logits, np.array([one.map for one in evidence], dtype=np.float64)
+
+
+def _note(own: Sequence[Evidence], context: Evidence | None) -> None:
+    """Record logits and gradients of all queries, whichever of them came from a cache."""
+    everything = [*own, context] if context is not None else own
+    note("cam.logits", np.concatenate([one.parts for one in own]))
+    note("cam.gradients", np.stack([one.gradient for one in everything]))
+    if context is not None:
+        note("cam.background", context.parts)

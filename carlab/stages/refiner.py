@@ -4,51 +4,78 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int32, UInt8
-from PIL import Image
+from jaxtyping import Float32, Int32
 
 from carlab.errors import SettingError
-from carlab.ledger import timed
-from carlab.overlay import resize_maps
+from carlab.files.pictures import resize, resize_maps
+from carlab.files.shapes import Image, Maps, Masks
+from carlab.hooks import timed
 
 RELEASE_MEAN_BGR = (104.008, 116.669, 122.675)
 
 
 @dataclass(frozen=True)
 class NoRefiner:
-    """Final masks are the soft masks above `threshold`, in [0, 1]."""
+    """Cut the soft masks at a threshold.
+
+    Parameters
+    ----------
+    threshold
+        In [0, 1].
+
+    Examples
+    --------
+    >>> NoRefiner(0.5)(np.zeros((1, 2, 3), np.uint8), np.array([[[0.2, 0.7]]], np.float32)).astype(int)
+    array([[[0, 0, 1]]])
+    """
 
     threshold: float = 0.4
 
-    def __call__(
-        self, image: UInt8[np.ndarray, "h w 3"], masks: Float32[np.ndarray, "k i j"]
-    ) -> Bool[np.ndarray, "k h w"]:
-        """Resize to the photo and cut at the threshold."""
+    def __call__(self, image: Image, masks: Maps) -> Masks:
+        """Resize each soft mask to the image and cut it."""
         final = np.empty((len(masks), *image.shape[:2]), dtype=bool)
         for region, mask in zip(final, masks, strict=True):  # one full-size float mask at a time
-            region[:] = resize_maps(mask[None], *image.shape[:2])[0] > self.threshold
+            np.greater(resize(mask, *image.shape[:2]), self.threshold, out=region)
         return final
 
 
 @dataclass(frozen=True)
 class DenseCrf:
-    """Fully connected CRF over the photo (Kraehenbuehl and Koltun 2011; METHOD section 7).
+    """Fully connected CRF over the image (Kraehenbuehl and Koltun 2011; docs/method.md, section 7).
 
-    Labels are the background and the survivors; the background's probability
-    is (1 - max_k mask_k) ** background_power.
+    Labels are the background and the survivors; the background's probability is
+    (1 - max_k mask_k) ** background_power.
 
-    Attributes
+    Parameters
     ----------
+    background_power
+        Above 0; larger gives more background.
     compete
-        True: one CRF over all survivors, masks do not overlap (semantic use).
-        False: a CRF of two labels for each query (referring use).
+        True: one CRF over all survivors, masks do not overlap (semantic use). False: a CRF of two labels for
+        each query (referring use).
     released_image
-        As released, the photo goes in as BGR minus a mean colour, cast to
-        uint8 with wrap-around (quirk 5).
+        As released, the CRF reads the image as BGR minus a mean colour, cast to uint8 with wrap-around
+        (quirk 5).
+    iterations
+        Of mean field, 1 or more.
+    smooth_deviation, smooth_weight
+        Width in pixels and weight of the smoothness kernel.
+    bilateral_deviation, colour_deviation, bilateral_weight
+        Width in pixels, width in grey levels, and weight of the appearance kernel.
     max_volume
-        Labels times pixels that are refined at full size; beyond it the CRF
-        works on a smaller photo and its labels are brought back, because its
-        memory grows with that product.
+        Labels times pixels that are refined at full size; beyond it the CRF works on a smaller image and its
+        labels are enlarged, because its memory grows with that product.
+
+    Raises
+    ------
+    SettingError
+        If the power is not positive or there is no iteration.
+
+    Examples
+    --------
+    >>> flat = np.full((4, 6, 3), 128, np.uint8)
+    >>> DenseCrf()(flat, np.array([[[0.9, 0.9], [0.9, 0.9]]], np.float32)).all()
+    True
     """
 
     background_power: float = 1.0
@@ -69,10 +96,8 @@ class DenseCrf:
                 f"{self.background_power} and {self.iterations}; 1.0 and 10 are the paper's"
             )
 
-    def __call__(
-        self, image: UInt8[np.ndarray, "h w 3"], masks: Float32[np.ndarray, "k i j"]
-    ) -> Bool[np.ndarray, "k h w"]:
-        """Final masks, one per soft mask; an empty soft mask stays empty."""
+    def __call__(self, image: Image, masks: Maps) -> Masks:
+        """Return one final mask per soft mask; an empty soft mask stays empty."""
         final = np.zeros((len(masks), *image.shape[:2]), dtype=bool)
         present = np.flatnonzero(masks.any(axis=(1, 2)))
         groups = [present] if self.compete else list(present[:, None])
@@ -84,21 +109,16 @@ class DenseCrf:
                         np.equal(labels, label, out=final[row])
         return final
 
-    def _labels(
-        self, image: UInt8[np.ndarray, "h w 3"], masks: Float32[np.ndarray, "k i j"]
-    ) -> Int32[np.ndarray, "h w"]:
+    def _labels(self, image: Image, masks: Maps) -> Int32[np.ndarray, "h w"]:
         height, width = image.shape[:2]
         shrink = sqrt(self.max_volume / (height * width * (len(masks) + 1)))
         if shrink >= 1:
             return self._infer(image, resize_maps(masks, height, width))
         rows, columns = max(1, round(height * shrink)), max(1, round(width * shrink))
-        small = np.asarray(Image.fromarray(image).resize((columns, rows), Image.Resampling.BOX))
-        labels = Image.fromarray(self._infer(small, resize_maps(masks, rows, columns)))
-        return np.asarray(labels.resize((width, height), Image.Resampling.NEAREST))
+        labels = self._infer(resize(image, rows, columns, "box"), resize_maps(masks, rows, columns))
+        return resize(labels, height, width, "nearest")
 
-    def _infer(
-        self, image: UInt8[np.ndarray, "h w 3"], masks: Float32[np.ndarray, "k h w"]
-    ) -> Int32[np.ndarray, "h w"]:
+    def _infer(self, image: Image, masks: Float32[np.ndarray, "k h w"]) -> Int32[np.ndarray, "h w"]:
         from pydensecrf.densecrf import DenseCRF2D
         from pydensecrf.utils import unary_from_softmax
 
@@ -118,7 +138,7 @@ class DenseCrf:
         return marginals.argmax(axis=0).reshape(height, width).astype(np.int32)
 
 
-def released(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """The photo as the release hands it to the CRF: BGR, mean subtracted, wrapped around (quirk 5)."""
+def released(image: Image) -> Image:
+    """Return the image as the release passes it to the CRF: BGR, less the mean, wrapped around (quirk 5)."""
     shifted = image[..., ::-1] - np.array(RELEASE_MEAN_BGR)
     return shifted.astype(np.int64).astype(np.uint8)

@@ -1,43 +1,54 @@
-"""Region matching: final masks put together from regions of the photo, as the paper does with SAM."""
+"""Region matching: final masks put together from regions of the image, as the paper does with SAM."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Integer, UInt8
-from PIL import Image
+from jaxtyping import Bool, Integer, UInt8
 
+from carlab.cache import Cache, digest
 from carlab.errors import SettingError
-from carlab.ledger import count, timed
-from carlab.memory import digest, remember
-from carlab.overlay import resize_maps
-from carlab.probes import probe
+from carlab.files.pictures import resize
+from carlab.files.shapes import Image, Maps, Mask, Masks
+from carlab.hooks import count, probe, timed
 
 LONGEST = 1024
-"""Side in pixels, SAM's own, at which the regions of larger photos are sought and matched."""
-MOST_PHOTOS = 4
-"""How many photos' regions are kept, as bits; the oldest go first."""
+"""Side in pixels, SAM's own, at which the regions of larger images are sought and matched."""
+REGION_BYTES = 2**28
+"""Limit of the cache of regions, as bits: a few images, since SAM takes minutes on a CPU."""
 
 SUPERPIXELS, SAM_HQ = "superpixels", "syscv-community/sam-hq-vit-huge"
-"""What to match to, by name: what needs no weights; and the paper's, HQ-SAM ViT-H."""
+"""Region makers by name: the one that needs no weights; and the paper's, HQ-SAM ViT-H."""
 
-Regions = Callable[[UInt8[np.ndarray, "h w 3"]], Bool[np.ndarray, "m h w"]]
-"""A photo to its regions, which may overlap and need not cover it; hashable, to be remembered by."""
+RegionMaker = Callable[[Image], Bool[np.ndarray, "m h w"]]
+"""An image to its regions, which may overlap and need not cover it; hashable."""
 
 
 @dataclass(frozen=True)
 class Superpixels:
-    """Regions of like colour at several scales (Felzenszwalb and Huttenlocher 2004), by scikit-image.
+    """Regions of similar colour at several scales (Felzenszwalb and Huttenlocher 2004), by scikit-image.
 
-    They stand in for SAM where its weights are not at hand; they know nothing of objects.
+    They stand in for SAM where its weights are not at hand, and know nothing of objects.
 
-    Attributes
+    Parameters
     ----------
     scales
-        Preference for larger regions; each scale gives a partition of the photo.
+        Preference for larger regions; each scale gives a partition of the image.
     sigma, smallest
-        Smoothing before, in pixels; the smallest region, as a share of the photo.
+        Smoothing before, in pixels; the smallest region, as a share of the image.
+
+    Raises
+    ------
+    SettingError
+        If there is no scale, one is not positive, or the share is not in [0, 1].
+
+    Examples
+    --------
+    >>> halves = np.zeros((8, 8, 3), np.uint8)
+    >>> halves[:, 4:] = 255
+    >>> Superpixels(scales=(1.0,), sigma=0.0)(halves).sum(axis=(1, 2))
+    array([32, 32])
     """
 
     scales: tuple[float, ...] = (50.0, 200.0, 800.0)
@@ -51,8 +62,8 @@ class Superpixels:
                 f"{self.smallest}; (50, 200, 800) and 0.0005 are the default"
             )
 
-    def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "m h w"]:
-        """Every region of every scale."""
+    def __call__(self, image: Image) -> Bool[np.ndarray, "m h w"]:
+        """Return every region of every scale."""
         from skimage.segmentation import felzenszwalb
 
         least = round(self.smallest * image.shape[0] * image.shape[1])
@@ -62,31 +73,41 @@ class Superpixels:
 
 @dataclass(frozen=True)
 class RegionMatch:
-    """Another refiner's masks, each replaced by the union of the regions that fit it (METHOD section 10).
+    """Replace each mask of another refiner by the union of the regions that match it (docs/method.md, 7).
 
-    A region joins a mask when their intersection over the smaller of the two (IoM) exceeds `iom`;
-    the union takes the mask's place when its IoU with it exceeds `iou`. Masks may overlap then.
+    A region matches when its intersection with the mask over the smaller of the two (IoM) exceeds `iom`; the
+    union replaces the mask when its IoU with it exceeds `iou`. Masks may overlap then.
 
-    Attributes
+    Parameters
     ----------
     base
         The refiner that makes the masks, e.g. `DenseCrf()`.
     regions
         `carlab.backbones.sam.load_sam(...)`, as in the paper, or `Superpixels()`.
     iom, iou
-        In [0, 1]; the paper's IoM goes by data set (0.5 to 0.7), its IoU is 0.7, the release's 0.9.
+        In [0, 1]; the paper's IoM depends on the data set (0.5 to 0.7), its IoU is 0.7, the release's 0.9.
 
     Raises
     ------
     SettingError
         If a threshold is not in [0, 1].
+
+    Examples
+    --------
+    >>> from carlab.stages.refiner import NoRefiner
+    >>> halves = np.zeros((8, 8, 3), np.uint8)
+    >>> halves[:, 4:] = 255
+    >>> mask = np.zeros((1, 8, 8), np.float32)
+    >>> mask[0, 1:, 4:] = 1
+    >>> match = RegionMatch(NoRefiner(0.5), Superpixels(scales=(1.0,), sigma=0.0))
+    >>> mask.sum(), match(halves, mask).sum()
+    (28.0, 32)
     """
 
     base: Any
     regions: Any
     iom: float = 0.6
     iou: float = 0.7
-    probes: ClassVar[tuple[str, ...]] = ("refine.regions",)
 
     def __post_init__(self) -> None:
         if not (0 <= self.iom <= 1 and 0 <= self.iou <= 1):
@@ -94,26 +115,32 @@ class RegionMatch:
                 f"expected IoM and IoU in [0, 1], got {self.iom} and {self.iou}; 0.6 and 0.7 are the paper's"
             )
 
-    def __call__(
-        self, image: UInt8[np.ndarray, "h w 3"], masks: Float32[np.ndarray, "k i j"]
-    ) -> Bool[np.ndarray, "k h w"]:
-        """Final masks, one per soft mask."""
+    def __call__(self, image: Image, masks: Maps) -> Masks:
+        """Return one final mask per soft mask."""
         final = self.base(image, masks)
         if not final.any():
             return final
         with timed("regions"):
-            regions = probe("refine.regions", _remembered(self.regions, _shrunk(image)))
+            regions = probe("refine.regions", self._regions(_shrunk(image)))
         with timed("match"):
             sizes = np.count_nonzero(regions, axis=(1, 2))
             for mask in final:
                 self._replace(mask, regions, sizes)
         return final
 
+    def _regions(self, image: Image) -> Bool[np.ndarray, "m h w"]:
+        """Return the image's regions, sought once however often its masks change."""
+
+        def make() -> tuple[tuple[int, ...], UInt8[np.ndarray, " b"]]:
+            count("regions")
+            found = self.regions(image)
+            return found.shape, np.packbits(found)
+
+        shape, bits = _cache.get((self.regions, image.shape, digest(image)), make)
+        return np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
+
     def _replace(
-        self,
-        mask: Bool[np.ndarray, "h w"],
-        regions: Bool[np.ndarray, "m i j"],
-        sizes: Integer[np.ndarray, " m"],
+        self, mask: Mask, regions: Bool[np.ndarray, "m i j"], sizes: Integer[np.ndarray, " m"]
     ) -> None:
         small = _resized(mask, *regions.shape[1:])
         # One region at a time: all of them at once would be as large as the regions again.
@@ -125,29 +152,16 @@ class RegionMatch:
             mask[:] = _resized(union, *mask.shape)
 
 
-def _shrunk(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "i j 3"]:
+_cache = Cache(REGION_BYTES)
+
+
+def _shrunk(image: Image) -> Image:
     scale = LONGEST / max(image.shape[:2])
     if scale >= 1:
         return image
     rows, columns = (max(1, round(side * scale)) for side in image.shape[:2])
-    return np.asarray(Image.fromarray(image).resize((columns, rows), Image.Resampling.BOX))
+    return resize(image, rows, columns, "box")
 
 
-def _resized(mask: Bool[np.ndarray, "h w"], rows: int, columns: int) -> Bool[np.ndarray, "i j"]:
-    if mask.shape == (rows, columns):
-        return mask
-    return resize_maps(mask[None].astype(np.float32), rows, columns)[0] > 0.5
-
-
-_memory: dict[Any, tuple[tuple[int, ...], UInt8[np.ndarray, " b"]]] = {}
-
-
-def _remembered(regions: Any, image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "m h w"]:
-    """The photo's regions, sought once however often its masks change: SAM takes minutes on a CPU."""
-    key = regions, image.shape, digest(image)
-    if key not in _memory:
-        count("regions")
-        found = regions(image)
-        remember(_memory, {key: (found.shape, np.packbits(found))}, MOST_PHOTOS)
-    shape, bits = _memory[key]
-    return np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
+def _resized(mask: Mask, rows: int, columns: int) -> Mask:
+    return mask if mask.shape == (rows, columns) else resize(mask.astype(np.float32), rows, columns) > 0.5

@@ -11,16 +11,17 @@ from typing import Any, ParamSpec, TypeVar
 import ipywidgets as widgets
 import traitlets
 
-from carlab.display import most_telling, shorten, verdict
-from carlab.overlay import colour_hex
+from carlab.files.pictures import colour_hex
 from carlab.trace import Trace
+from carlab.trace.show import most_telling, shorten, verdict
 
 NONE = -1
 """Value of `query` when none is selected."""
 TOP = 12
 """Queries offered before a search."""
 _ALONE = threading.RLock()
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def alone(method: Callable[P, R]) -> Callable[P, R]:

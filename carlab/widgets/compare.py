@@ -6,9 +6,9 @@ from typing import Any
 import ipywidgets as widgets
 import traitlets
 
-from carlab.compare import Comparison, compare
-from carlab.display import shorten
 from carlab.trace import Trace
+from carlab.trace.compare import Comparison, compare
+from carlab.trace.show import shorten
 from carlab.widgets.base import html, rows
 from carlab.widgets.player import RecurrencePlayer
 

@@ -11,7 +11,7 @@ import traitlets
 from carlab.figures.inspection import probe_figure, recorded
 from carlab.figures.layers import layer_picture
 from carlab.figures.screen import picture_figure
-from carlab.probes import PROBES
+from carlab.hooks import PROBES
 from carlab.widgets.base import TraceWidget, html, quietly, rows
 from carlab.widgets.charts import ChartBox
 

@@ -6,9 +6,9 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 import traitlets
 
-from carlab.display import most_telling
 from carlab.figures.layers import LAYERS, layer_picture
 from carlab.figures.screen import picture_figure, redraw
+from carlab.trace.show import most_telling
 from carlab.widgets.base import NONE, TOP, QueryPicker, TraceWidget, html, quietly, rows, status
 
 PLAY = 900

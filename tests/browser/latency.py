@@ -13,7 +13,7 @@ from playwright.sync_api import Locator, Page, sync_playwright
 from skimage import data
 
 import carlab
-from carlab.changes import Changes
+from carlab.settings import Changes
 from tests.browser.conftest import FLAGS, LAPTOP
 from tests.browser.figures import plot
 from tests.browser.jupyter import output, run_notebook, serve

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 from skimage import data
 
-from carlab.display import shorten
 from carlab.figures.page import write_page
+from carlab.trace.show import shorten
 from tests.hostile.strings import HOSTILE
 from tests.traces import make_trace
 

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from carlab.changes import Changes, words
 from carlab.cli import app
 from carlab.cli.segment import stems
 from carlab.errors import CarlabError, SettingError
 from carlab.recurrence import ClipAsRnn
+from carlab.settings import Changes, words
 from carlab.stages.prompter import Blur, Contour
 from carlab.stages.refiner import DenseCrf, NoRefiner
 from carlab.trace import Trace
@@ -195,7 +195,7 @@ def test_show_and_help_need_no_torch(tmp_path: Path) -> None:
 
 
 def test_probes_lists_all(run: Run) -> None:
-    from carlab.probes import PROBES
+    from carlab.hooks import PROBES
 
     output = run("probes").stdout
     assert all(name in output for name in PROBES)

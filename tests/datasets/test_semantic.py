@@ -9,7 +9,7 @@ from pycocotools import mask as coco
 from scipy.io import savemat
 
 from carlab.datasets import DATASETS, IGNORE, load_dataset
-from carlab.images import load_image
+from carlab.files.images import load_image
 from tests.datasets.builders import (
     SIZE,
     annotation,

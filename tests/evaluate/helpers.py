@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from carlab.changes import Changes
 from carlab.datasets import Dataset
 from carlab.evaluate.engine import Models, Outcome, Task, run_here
 from carlab.evaluate.folder import RunFolder
 from carlab.evaluate.run import Plan, evaluate
 from carlab.evaluate.summary import Summary
 from carlab.recurrence import ClipAsRnn
+from carlab.settings import Changes
 
 here = partial(run_here, together=2, workers=0)
 

@@ -13,16 +13,16 @@ from PIL import Image
 from skimage import data
 
 from carlab.datasets.protocol import IGNORE, Pass
-from carlab.display import printable, shorten
 from carlab.errors import DatasetError, TraceError
 from carlab.evaluate.folder import RunFolder
 from carlab.evaluate.page import sections, write_page
 from carlab.evaluate.page.cards import Cards, cards
 from carlab.evaluate.page.sections import leaves
 from carlab.evaluate.summary import Summary
-from carlab.overlay import colour
+from carlab.files.pictures import colour
 from carlab.recurrence import ClipAsRnn
 from carlab.trace import Trace
+from carlab.trace.show import printable, shorten
 from tests.hostile.strings import CONTROL, HOSTILE
 from tests.runs import make_dataset, make_run
 from tests.traces import make_trace

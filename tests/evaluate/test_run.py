@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from carlab.changes import Changes
 from carlab.datasets import Dataset
 from carlab.errors import RunError
 from carlab.evaluate.engine import Outcome
 from carlab.evaluate.folder import RunFolder, claimed, file_name
 from carlab.evaluate.manifest import manifest
 from carlab.evaluate.summary import Summary
-from carlab.ledger import open_ledger
+from carlab.hooks import measure
 from carlab.recurrence import ClipAsRnn
+from carlab.settings import Changes
 from tests.evaluate.conftest import PICTURES, save_pictures
 from tests.evaluate.helpers import Counting, assert_alike, here, numbers, run
 from tests.hostile.strings import HOSTILE
@@ -43,10 +43,10 @@ def test_a_record_is_what_the_model_gives(dataset: Dataset, tiny: ClipAsRnn, tmp
 
 
 def test_a_second_call_runs_nothing(dataset: Dataset, tiny: ClipAsRnn, tmp_path: Path) -> None:
-    with open_ledger() as first:
+    with measure() as first:
         before = run(dataset, tiny, tmp_path / "run")
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}
-    with open_ledger() as second:
+    with measure() as second:
         after = run(dataset, tiny, tmp_path / "run")
     assert (first.passes["trunk"], second.passes) == (PICTURES, {})
     assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.json")}

@@ -11,10 +11,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
+from benchmarks.fidelity import BOUNDS, Row, all_hold, build, load_pair, run_cases
 from carlab.cli import app
 from carlab.errors import DatasetError
-from carlab.fidelity import BOUNDS, Row, all_hold, build, load_pair, run_cases
-from carlab.probes import record
+from carlab.hooks import record
 from tests.conftest import WORDS
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from carlab.errors import ImageError
-from carlab.images import MAX_PIXELS, list_images, load_image
+from carlab.files.images import MAX_PIXELS, list_images, load_image
 
 PHOTO = np.random.default_rng(1).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 

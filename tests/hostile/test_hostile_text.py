@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from carlab.display import columns, printable, shorten
 from carlab.errors import QueryError
 from carlab.figures import overlay_figure, recurrence_figure, save_figure, scores_figure
 from carlab.queries import check_queries, fill
 from carlab.recurrence import ClipAsRnn
 from carlab.trace import Trace
+from carlab.trace.show import columns, printable, shorten
 from tests.hostile.strings import CONTROL, HOSTILE
 from tests.traces import make_trace
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from carlab.backbones.base import Trunk
 from carlab.backbones.clip import Clip
-from carlab.backbones.protocol import Trunk
-from carlab.ledger import open_ledger
+from carlab.hooks import measure
 from carlab.queries import fill_all
 from carlab.stages.proposer import GradCam
 from tests.conftest import WORDS
@@ -101,14 +101,14 @@ def test_one_product_per_query_and_one_for_the_background(
     load_tiny: Callable[..., Clip], photo: np.ndarray
 ) -> None:
     proposer = GradCam(load_tiny())
-    with open_ledger() as ledger:
+    with measure() as cost:
         proposals = proposer.prepare(photo, WORDS, BACKGROUND)
         for subset in subsets():
             for t in range(3):
                 proposer(proposals, [WORDS[k] for k in subset], BACKGROUND, t)
-    assert ledger.passes["trunk"] == 1
-    assert ledger.passes["vjp"] == len(WORDS) + 1
-    assert ledger.passes["affinity"] == 1
+    assert cost.passes["trunk"] == 1
+    assert cost.passes["vjp"] == len(WORDS) + 1
+    assert cost.passes["affinity"] == 1
 
 
 def test_a_second_template_costs_only_the_queries_still_there(
@@ -116,12 +116,12 @@ def test_a_second_template_costs_only_the_queries_still_there(
 ) -> None:
     proposer = GradCam(load_tiny(), first_template="{}")
     proposals = proposer.prepare(photo, WORDS, BACKGROUND)
-    with open_ledger() as ledger:
+    with measure() as cost:
         proposer(proposals, WORDS, BACKGROUND, 0)
         proposer(proposals, WORDS[:2], BACKGROUND, 1)
         proposer(proposals, WORDS[:2], BACKGROUND, 2)
-    assert ledger.passes["vjp"] == 2
-    assert "trunk" not in ledger.passes
+    assert cost.passes["vjp"] == 2
+    assert "trunk" not in cost.passes
 
 
 def test_a_flat_cam_is_recomputed_without_background(

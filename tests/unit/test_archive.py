@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from carlab import archive
-from carlab.archive import KEY, read_archive, write_archive, write_file
 from carlab.errors import TraceError
+from carlab.files.archive import KEY, read_archive, write_archive, write_file
 from carlab.trace import Trace
 from tests.traces import make_trace
 

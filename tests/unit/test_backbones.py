@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
 
+from benchmarks.class_vectors import class_names, name_vectors
 from carlab.backbones import FrozenVlm, hub, load_backbone
-from carlab.backbones.class_names import class_names, name_vectors
 from carlab.backbones.clip import Clip
 from carlab.errors import BackboneError, QueryError, SettingError
 from carlab.recurrence import ClipAsRnn

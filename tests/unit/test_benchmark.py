@@ -1,10 +1,10 @@
 """The benchmark: both schedules give one answer, and make the passes they claim. Seconds are not tested."""
 
 import pytest
-
-from carlab.backbones import load_backbone
-from carlab.benchmark import Task, query_names, run_task
 from carlab.cli.bench import report
+
+from benchmarks.cost import Task, query_names, run_task
+from carlab.backbones import load_backbone
 from carlab.errors import BackboneError
 
 TINY = {"proposer": "random:tiny/16", "classifier": "random:tiny/16", "height": 60, "width": 80}

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from carlab.display import (
+from carlab.files.pictures import colour_hex, paint
+from carlab.trace.show import (
     columns,
     ending,
     header,
@@ -26,7 +27,6 @@ from carlab.display import (
     trace_text,
     verdict,
 )  # fmt: skip
-from carlab.overlay import colour_hex, paint
 from tests.hostile.strings import CONTROL, HOSTILE
 from tests.traces import make_trace
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from carlab.display import columns, most_telling, shorten, trace_html, trace_text, verdict
 from carlab.figures import overlay_figure, recurrence_figure, save_figure, scores_figure
-from carlab.overlay import OKABE_ITO, colour, colour_hex
+from carlab.files.pictures import OKABE_ITO, colour, colour_hex
+from carlab.trace.show import columns, most_telling, shorten, trace_html, trace_text, verdict
 from tests.traces import make_trace
 
 FIGURES = [overlay_figure, recurrence_figure, scores_figure]

@@ -18,13 +18,13 @@ from matplotlib.text import Text
 from PIL import Image
 
 from carlab import archive
-from carlab.display import shorten
 from carlab.errors import SettingError, TraceError
 from carlab.figures import overlay_figure, recurrence_figure, save_figure, scores_figure
 from carlab.figures.printing import CELL, MOST_BANDS
 from carlab.figures.style import FONTS
-from carlab.overlay import colour_hex
+from carlab.files.pictures import colour_hex
 from carlab.trace import Trace
+from carlab.trace.show import shorten
 from tests.hostile.strings import CONTROL, HOSTILE
 from tests.traces import make_trace
 

@@ -9,8 +9,7 @@ import torch
 
 from carlab import images, ledger, probes, progress, queries
 from carlab.errors import ProbeError
-from carlab.ledger import count, open_ledger, timed
-from carlab.probes import PROBES, as_numpy, edit, editing, probe, record
+from carlab.hooks import PROBES, as_numpy, count, edit, editing, measure, probe, record, timed
 
 
 @pytest.mark.parametrize("module", [images, ledger, probes, progress, queries])
@@ -76,9 +75,9 @@ def test_the_table_is_complete() -> None:
 
 
 def test_ledgers_nest_and_survive_exceptions() -> None:
-    with open_ledger() as outer:
+    with measure() as outer:
         count("a")
-        with suppress(ValueError), open_ledger() as inner, timed("b"):
+        with suppress(ValueError), measure() as inner, timed("b"):
             count("a", 2)
             raise ValueError
     count("a", 100)

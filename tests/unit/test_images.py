@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from carlab import images
 from carlab.errors import ImageError
-from carlab.images import SUFFIXES, list_images, load_image
+from carlab.files.images import SUFFIXES, list_images, load_image
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 GREY16 = np.array([[0, 16384, 32768, 65535]], dtype=np.uint16)

@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 from carlab import ledger as module
-from carlab.ledger import count, open_ledger, timed
+from carlab.hooks import count, measure, timed
 
 
 @pytest.fixture
@@ -18,37 +18,37 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_times_of_one_name_add_up(clock: list[float]) -> None:
-    with open_ledger() as ledger:
+    with measure() as cost:
         for seconds in (1.5, 0.25):
             with timed("trunk"):
                 clock[0] += seconds
             clock[0] += 100
-    assert ledger.seconds == {"trunk": 1.75}
+    assert cost.seconds == {"trunk": 1.75}
 
 
 def test_a_part_inside_another_counts_in_both(clock: list[float]) -> None:
-    with open_ledger() as ledger, timed("refine"):
+    with measure() as cost, timed("refine"):
         clock[0] += 1
         with timed("crf"):
             clock[0] += 2
-    assert ledger.seconds == {"crf": 2, "refine": 3}
+    assert cost.seconds == {"crf": 2, "refine": 3}
 
 
 def test_time_is_kept_when_the_body_fails(clock: list[float]) -> None:
-    with open_ledger() as ledger:
+    with measure() as cost:
         with suppress(ZeroDivisionError), timed("trunk"):
             clock[0] += 2
             raise ZeroDivisionError
         with timed("text"):
             pass
-    assert ledger.seconds == {"trunk": 2, "text": 0}
+    assert cost.seconds == {"trunk": 2, "text": 0}
 
 
 def test_a_ledger_sees_only_its_own_scope(clock: list[float]) -> None:
     count("before")
-    with open_ledger() as outer:
+    with measure() as outer:
         count("trunk")
-        with open_ledger() as inner, timed("vjp"):
+        with measure() as inner, timed("vjp"):
             clock[0] += 1
             count("vjp", 5)
         count("trunk", 2)
@@ -59,28 +59,28 @@ def test_a_ledger_sees_only_its_own_scope(clock: list[float]) -> None:
 
 
 def test_names_stand_in_the_order_of_first_use() -> None:
-    with open_ledger() as ledger:
+    with measure() as cost:
         for name in ("text", "trunk", "text", "affinity"):
             count(name)
-    assert list(ledger.passes) == ["text", "trunk", "affinity"]
+    assert list(cost.passes) == ["text", "trunk", "affinity"]
 
 
 def test_none_open_keeps_nothing_and_hurts_nobody() -> None:
     with timed("trunk"):
         count("trunk")
-    with open_ledger() as ledger:
+    with measure() as cost:
         pass
-    assert (ledger.seconds, ledger.passes) == ({}, {})
+    assert (cost.seconds, cost.passes) == ({}, {})
 
 
 def test_a_ledger_closes_when_the_body_fails() -> None:
-    with pytest.raises(ZeroDivisionError), open_ledger() as ledger:
+    with pytest.raises(ZeroDivisionError), measure() as cost:
         raise ZeroDivisionError
     count("trunk")
-    assert not ledger.passes
+    assert not cost.passes
 
 
 def test_threads_do_not_share_ledgers() -> None:
-    with ThreadPoolExecutor(1) as pool, open_ledger() as ledger:
+    with ThreadPoolExecutor(1) as pool, measure() as cost:
         pool.submit(count, "trunk").result()
-    assert not ledger.passes
+    assert not cost.passes

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from carlab.batch import Job, run_many
 from carlab.errors import ImageError, QueryError, SettingError
-from carlab.many import Job, run_many
-from carlab.probes import edit, record
+from carlab.hooks import edit, record
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.filter import Threshold
 from carlab.stages.refiner import DenseCrf
@@ -42,9 +42,9 @@ def test_many_is_one_by_one(tiny: ClipAsRnn, together: int, workers: int) -> Non
 
 def test_pictures_of_several_photos_share_a_batch(tiny: ClipAsRnn, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    original = type(tiny.classifier).encode_pictures
+    original = type(tiny.classifier).encode_images
     monkeypatch.setattr(
-        type(tiny.classifier), "encode_pictures", lambda self, p: sizes.append(len(p)) or original(self, p)
+        type(tiny.classifier), "encode_images", lambda self, p: sizes.append(len(p)) or original(self, p)
     )
     model = replace(tiny, filter=Threshold(0.0), max_steps=1, batch=100)
     list(run_many(model, jobs(6), together=3))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_erosion, map_coordinates
 
-from carlab.overlay import OKABE_ITO, colour, colour_hex, edge, paint, resize_maps
+from carlab.files.pictures import OKABE_ITO, colour, colour_hex, edge, paint, resize_maps
 
 
 def test_the_first_seven_are_for_colour_blind_readers() -> None:

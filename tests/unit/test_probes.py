@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from carlab.errors import ProbeError
-from carlab.probes import PROBES, as_numpy, edit, editing, probe, record, recorded_patterns
+from carlab.hooks import PROBES, as_numpy, edit, editing, probe, record, recorded_patterns
 
 NAME = "filter.scores"
 

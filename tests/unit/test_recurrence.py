@@ -7,10 +7,8 @@ import pytest
 
 import carlab
 from carlab.errors import CarlabError, ProbeError, QueryError, SettingError
-from carlab.ledger import open_ledger
+from carlab.hooks import PROBES, editing, measure, record, recorded_patterns, watching
 from carlab.presets import match_regions
-from carlab.probes import PROBES, editing, record, recorded_patterns
-from carlab.progress import watching
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.classifier import TemplateClassifier
 from carlab.stages.filter import Threshold
@@ -63,16 +61,16 @@ def test_an_unchanged_mask_is_not_encoded_again(tiny: ClipAsRnn, photo: np.ndarr
 def test_a_rerun_makes_no_trunk_pass_and_no_product(tiny: ClipAsRnn, photo: np.ndarray) -> None:
     prepared = tiny.prepare(photo, WORDS)
     first = prepared.run()
-    with open_ledger() as ledger:
+    with measure() as cost:
         again = prepared.run()
         prepared.run(filter=Threshold(first.threshold + 1e-7, keep_best=True))
         prepared.run(refiner=DenseCrf())
-    assert ledger.passes == {}
+    assert cost.passes == {}
     assert again.found == first.found
-    with open_ledger() as ledger:
+    with measure() as cost:
         prepared.run(proposer=replace(tiny.proposer, background_weight=0.5))
         prepared.run(prompter=Contour())
-    assert set(ledger.passes) == {"image encode"}
+    assert set(cost.passes) == {"image encode"}
 
 
 def test_a_run_tells_how_far_it_is(tiny: ClipAsRnn, photo: np.ndarray) -> None:

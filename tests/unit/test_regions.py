@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from carlab.backbones.sam import load_sam, suppress
-from carlab.changes import Changes
 from carlab.errors import BackboneError, SettingError
 from carlab.figures.inspection import probe_figure
+from carlab.hooks import edit, record, watching
 from carlab.presets import DATASETS, RELEASED_IOU, load, match_regions
-from carlab.probes import edit, record
-from carlab.progress import watching
 from carlab.recurrence import ClipAsRnn
+from carlab.settings import Changes
 from carlab.stages import regions as module
 from carlab.stages.filter import Threshold
 from carlab.stages.refiner import DenseCrf, NoRefiner

@@ -191,8 +191,8 @@ def test_probabilities_as_defined(tiny: ClipAsRnn, photo: np.ndarray, ensemble: 
     import torch
 
     classifier = TemplateClassifier(tiny.classifier.backbone, ("a {}", "the {} here"), ensemble, fit)
-    pictures = np.stack([classifier.look(photo), classifier.look(photo[::-1].copy())])
-    embeddings = classifier.encode_pictures(pictures)
+    pictures = np.stack([classifier.preprocess(photo), classifier.preprocess(photo[::-1].copy())])
+    embeddings = classifier.encode_images(pictures)
     texts = classifier.encode_text(["cat", "dog", "bus"])
     probs = classifier(embeddings, texts, np.array([0, 2]))
     model, backbone = classifier.backbone.model, classifier.backbone

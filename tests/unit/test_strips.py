@@ -19,7 +19,7 @@ from carlab.figures import (
     save_figure,
     scores_figure,
 )
-from carlab.overlay import colour, paint_regions
+from carlab.files.pictures import colour, paint_regions
 from tests.hostile.strings import HOSTILE
 from tests.traces import GRID, make_trace
 

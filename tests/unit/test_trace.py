@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from carlab.archive import write_archive
 from carlab.errors import TraceError
+from carlab.files.archive import write_archive
 from carlab.trace import Trace
 from tests.traces import make_trace
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from carlab.changes import Changes
 from carlab.errors import ImageError, ProbeError
 from carlab.recurrence import ClipAsRnn
+from carlab.settings import Changes
 from carlab.stages.filter import Threshold
 from carlab.trace import Trace
 from carlab.widgets import Compare, Lab, ScoreMatrix
 from carlab.widgets.lab import MOST_RUNS
-from carlab.widgets.runner import Runner
-from carlab.widgets.state import LabState
+from carlab.widgets.lab.runner import Runner
+from carlab.widgets.lab.state import LabState
 from tests.conftest import WORDS
 
 SECONDS = 60
@@ -237,7 +237,7 @@ def test_cancel_stops_between_pictures(tiny: ClipAsRnn, photo: np.ndarray) -> No
     assert lab.wait(SECONDS)
     done = lab.trace
     reached, go_on = threading.Event(), threading.Event()
-    encode = type(tiny.classifier).encode_pictures
+    encode = type(tiny.classifier).encode_images
 
     def slow(self: object, pictures: np.ndarray) -> np.ndarray:
         reached.set()
@@ -245,7 +245,7 @@ def test_cancel_stops_between_pictures(tiny: ClipAsRnn, photo: np.ndarray) -> No
         return encode(self, pictures)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(type(tiny.classifier), "encode_pictures", slow)
+        patch.setattr(type(tiny.classifier), "encode_images", slow)
         lab.controls.prompts.value = ("black",)
         assert reached.wait(SECONDS)
         lab.cancel.click()

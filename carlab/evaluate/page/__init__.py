@@ -11,12 +11,12 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from carlab.archive import write_file
-from carlab.display import printable, shorten
 from carlab.evaluate.folder import RunFolder
 from carlab.evaluate.page import sections
 from carlab.evaluate.page.cards import cards
 from carlab.evaluate.summary import Summary
+from carlab.files.archive import write_file
+from carlab.trace.show import printable, shorten
 
 
 def write_page(

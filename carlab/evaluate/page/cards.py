@@ -1,26 +1,24 @@
 """Images of which traces were kept: photo, truth, predictions, and who fell when."""
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from math import isnan
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int, UInt8
-from PIL import Image
+from jaxtyping import Int
 
 from carlab.datasets.layout import read_index
-from carlab.display import ending, most_telling, rest, thumbnail
 from carlab.evaluate.page.sections import Line, Run
 from carlab.evaluate.scoring import Asked, painted
+from carlab.files.pictures import colour_hex, data_uri, paint, resize, shrink
+from carlab.files.shapes import Image, LabelMap
 from carlab.metrics import referring, semantic
-from carlab.overlay import colour_hex, paint
 from carlab.trace import Trace
+from carlab.trace.show import ending, most_telling, rest
 
-SIDE = 420
+CARD_SIDE = 420
 """Longest side of a picture, in pixels."""
 QUALITY = 80
 """Of WebP."""
@@ -174,24 +172,24 @@ def _score(image: Sequence[Place]) -> float:
 
 def _card(seen: Sequence[Seen]) -> Card:
     first = seen[0]
-    photo = thumbnail(first.asked[0].trace.image, SIDE)
+    photo = shrink(first.asked[0].trace.image, CARD_SIDE)
     truth = _truth(first)
     return Card(
         key=(first.run.digest, first.record["id"]),
-        photo=data_uri(photo),
-        truth=None if truth is None else data_uri(_painted(photo, truth)),
+        photo=_webp(photo),
+        truth=None if truth is None else _webp(_painted(photo, truth)),
         ignored=truth is not None and bool((truth == IGNORED).any()),
         legend=_legend(seen),
         views=[_view(view, photo) for view in seen],
     )
 
 
-def _truth(seen: Seen) -> Int[np.ndarray, "h w"] | None:
+def _truth(seen: Seen) -> LabelMap | None:
     file = seen.run.folder.truth(seen.record["id"])
     return read_index(file, "the true labels of an image") if file.exists() else None
 
 
-def _view(seen: Seen, photo: UInt8[np.ndarray, "h w 3"]) -> View:
+def _view(seen: Seen, photo: Image) -> View:
     labels = (
         painted(seen.asked[0].trace.image.shape[:2], seen.asked)
         if seen.semantic
@@ -200,19 +198,21 @@ def _view(seen: Seen, photo: UInt8[np.ndarray, "h w 3"]) -> View:
     return View(
         seen.run,
         seen.record["score"],
-        data_uri(_painted(photo, labels)),
+        _webp(_painted(photo, labels)),
         [_recurrence(part, seen) for part in seen.asked],
     )
 
 
-def _painted(
-    photo: UInt8[np.ndarray, "h2 w2 3"], labels: Int[np.ndarray, "h w"]
-) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """The photo with labels of the image's own size painted; what is not counted is white."""
-    small = Image.fromarray(labels.astype(np.int32)).resize(photo.shape[1::-1], Image.Resampling.NEAREST)
-    shrunk = np.asarray(small)
-    ignored = shrunk == IGNORED
-    return np.where(ignored[..., None], WHITE, paint(photo, np.where(ignored, 0, shrunk)))
+def _painted(image: Image, labels: Int[np.ndarray, "h2 w2"]) -> Image:
+    """Paint labels of the full size over a shrunk image; ignored pixels are white."""
+    height, width = image.shape[:2]
+    small = resize(labels.astype(np.int32), height, width, "nearest")
+    ignored = small == IGNORED
+    return np.where(ignored[..., None], WHITE, paint(image, np.where(ignored, 0, small)))
+
+
+def _webp(picture: Image) -> str:
+    return data_uri(picture, "WEBP", quality=QUALITY)
 
 
 def _legend(seen: Sequence[Seen]) -> list[Entry]:
@@ -258,10 +258,3 @@ def _recurrence(part: Asked, seen: Seen) -> Recurrence:
         ending=ending(trace),
         steps=len(trace.steps),
     )
-
-
-def data_uri(picture: UInt8[np.ndarray, "h w 3"]) -> str:
-    """The picture as WebP in a data URI."""
-    stream = BytesIO()
-    Image.fromarray(picture).save(stream, format="WEBP", quality=QUALITY)
-    return f"data:image/webp;base64,{b64encode(stream.getvalue()).decode()}"

@@ -10,8 +10,8 @@ from carlab.errors import RunError
 from carlab.evaluate.folder import RunFolder
 from carlab.evaluate.report import run_names
 from carlab.evaluate.summary import Summary, difference
+from carlab.files.pictures import OKABE_ITO, colour_hex
 from carlab.metrics.bootstrap import Interval
-from carlab.overlay import OKABE_ITO, colour_hex
 
 RUN_COLOURS = (4, 0, 2, 6, 5, 1, 3)
 """Places in Okabe and Ito's palette: the first ones stand out on white and on black."""

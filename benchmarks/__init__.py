@@ -1,0 +1,1 @@
+"""What measures: costs, the released schedule, fidelity, throughput, result tables. Not in the wheel."""

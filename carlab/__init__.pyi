@@ -1,0 +1,14 @@
+from .errors import CarlabError as CarlabError
+from .hooks import PROBES as PROBES
+from .hooks import edit as edit
+from .hooks import record as record
+from .photo import Photo as Photo
+from .presets import PRESETS as PRESETS
+from .presets import load as load
+from .presets import segment as segment
+from .recurrence import ClipAsRnn as ClipAsRnn
+from .settings import change as change
+from .trace import Step as Step
+from .trace import Trace as Trace
+
+__version__: str

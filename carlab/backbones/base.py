@@ -1,0 +1,126 @@
+"""What stages require of a frozen image-text model, and what all backbones share.
+
+Axis letters: h w image rows and columns, n patch tokens (i rows by j columns), c token width,
+d embedding width, m images, s input side, q texts.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from carlab.cache import Cache
+from carlab.hooks import count
+
+TEXT_BATCH = 32
+"""Texts encoded at once: 12,000 prompts of 850 classes must not be one batch."""
+TEXT_BYTES = 2**26
+"""Limit of a cache of text embeddings: 20,000 texts of 768 numbers."""
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """Output of the forward pass through the frozen part of the proposer, made once an image.
+
+    Parameters
+    ----------
+    activations
+        A, the patch tokens that the tail reads and Grad-CAM differentiates by.
+    grid
+        Patch rows i and columns j; n = i * j.
+    relations
+        Attention or similarity of patch row to patch column, non-negative: the source of the affinity.
+    relation_kind
+        Which of the two; it names the probe.
+    state
+        What else the backbone's own tail needs.
+    """
+
+    activations: Float[Tensor, "n c"]
+    grid: tuple[int, int]
+    relations: Float[Tensor, "n n"]
+    relation_kind: Literal["attention", "similarity"]
+    state: Any = None
+
+
+@runtime_checkable
+class FrozenVlm(Protocol):
+    """A frozen model that maps texts and images into one space.
+
+    How embeddings become logits is the backbone's own business; the closed form of Grad-CAM holds for any
+    differentiable logit.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name in legends and provenance; says "not CLIP" where it is not."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the weights."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        ...
+
+    @property
+    def input_side(self) -> int:
+        """s: side in pixels of the square images that `encode_images` was trained on."""
+        ...
+
+    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q d"]:
+        """Return text embeddings. QueryError if a text has too many tokens."""
+        ...
+
+    def trunk(self, image: UInt8[np.ndarray, "h w 3"]) -> Trunk:
+        """Run the frozen part once, without gradients."""
+        ...
+
+    def tail(self, trunk: Trunk, activations: Float[Tensor, "n c"]) -> Float[Tensor, " d"]:
+        """Run the differentiable rest of the proposer: patch tokens to one image embedding."""
+        ...
+
+    def encode_images(
+        self, images: UInt8[np.ndarray, "m s1 s2 3"], *, skip_blocks: int = 0
+    ) -> Float[Tensor, "m d"]:
+        """Return image embeddings; `skip_blocks` last blocks are left out (the release leaves out one)."""
+        ...
+
+    def logits(self, images: Float[Tensor, "m d"], texts: Float[Tensor, "q d"]) -> Float[Tensor, "m q"]:
+        """Return the scaled similarity of every pair, the input of the softmax."""
+        ...
+
+
+def cached_embeddings(
+    cache: Cache, texts: Sequence[str], encode: Callable[[list[str]], Float[Tensor, "m d"]]
+) -> Float[Tensor, "q d"]:
+    """Return the embedding of every text; those that the cache lacks are encoded in batches."""
+
+    def encode_missing(missing: list[str]) -> list[Tensor]:
+        # Texts of like length share a batch: a short one is not padded to the longest of all.
+        ordered = sorted(missing, key=len)
+        embeddings: dict[str, Tensor] = {}
+        for start in range(0, len(ordered), TEXT_BATCH):
+            batch = ordered[start : start + TEXT_BATCH]
+            count("text encode", len(batch))
+            embeddings.update(zip(batch, encode(batch), strict=True))
+        return [embeddings[text] for text in missing]
+
+    return torch.stack(cache.get_all(texts, encode_missing))
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """Return the sha256 over every weight, in order of name, in the precision it was loaded in."""
+    digest = sha256()
+    for name, weight in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,323 @@
+"""Decode images: the only place where bytes become pixels (formats, EXIF, 16-bit, alpha, size limits).
+
+All other code may rely on RGB uint8, rows x columns x 3.
+
+>>> import numpy as np
+>>> load_image(np.array([[0, 128], [128, 255]], dtype=np.uint8))[0]
+array([[  0,   0,   0],
+       [128, 128, 128]], dtype=uint8)
+"""
+
+import io
+import os
+import stat
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Shaped, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from carlab.errors import ImageError
+
+MAX_PIXELS = 50_000_000
+"""Largest image, rows times columns; a larger one is refused before it is decoded."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
+"""Pillow's decoders that a file may reach; a JPEG with previews is handed on to MPO by Pillow itself."""
+
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".webp", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+"""File name endings that `list_images` looks for in a folder, lower case."""
+
+DTYPE_ADVICE = {
+    "f": "pass `(a * 255).round().astype(np.uint8)` if its values run from 0 to 1",
+    "b": "pass `a.astype(np.uint8) * 255`",
+    "u2": "pass `((a.astype(np.uint32) + 128) // 257).astype(np.uint8)` if its values run to 65535",
+}
+"""What to do about an array by its dtype kind, or kind and item size."""
+
+
+def load_image(
+    source: str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Any,
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Turn a path, bytes, PIL image or NumPy array into RGB, a copy of its own.
+
+    EXIF orientation is applied, alpha is composited on white, and 16-bit grey
+    is scaled by 1/257. ICC profiles are ignored, as CLIP's own preprocessing does.
+
+    Parameters
+    ----------
+    source
+        Path (str or PathLike) or content (bytes, bytearray, memoryview) of a
+        PNG, JPEG, WEBP, BMP, TIFF, GIF or PPM file with one frame; a
+        `PIL.Image.Image`; or a uint8 array, (h, w), (h, w, 1), (h, w, 3) or
+        (h, w, 4), 0 to 255.
+
+    Returns
+    -------
+    UInt8[np.ndarray, "h w 3"]
+        RGB, 0 to 255, contiguous and writable.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, holds several frames, has more than `MAX_PIXELS`
+        pixels, or has values whose brightness would be a guess.
+    """
+    # `| Any`, because any input is checked here, and a wrong one raises ImageError.
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Image.Image):
+        return _from_pil(source, "the PIL image")
+    if isinstance(source, bytes | bytearray | memoryview):
+        content = bytes(source)
+        return _from_stream(io.BytesIO(content), f"the {len(content)} bytes given")
+    if isinstance(source, str | os.PathLike):
+        with _opened(source) as stream:
+            return _from_stream(stream, _shown(source))
+    raise ImageError(
+        f"expected a path, bytes, a PIL image or a NumPy array, got {type(source).__name__}; "
+        f"{_type_advice(source)}"
+    )
+
+
+def list_images(paths: Iterable[str | os.PathLike[str]] | Any) -> list[Path]:
+    """Expand folders into the images directly inside; files stay as they are.
+
+    A folder gives its files with a suffix in `SUFFIXES`, sorted by name;
+    hidden files (`._image.jpg`, left behind by macOS) are left out.
+
+    Raises
+    ------
+    ImageError
+        If a path is missing, a folder holds no image, or `paths` is empty or
+        one text instead of a list.
+    """
+    if isinstance(paths, str | bytes | os.PathLike):
+        raise ImageError(f"expected a list of paths, got one path; write [{_shown(paths)}]")
+    try:
+        paths = list(paths)
+    except TypeError as error:
+        raise ImageError(
+            f"expected a list of paths, got {type(paths).__name__}; write ['image.jpg']"
+        ) from error
+    found = [image for path in paths for image in _expanded(path)]
+    if not found:
+        raise ImageError("expected at least one path, got an empty list; name a file or a folder")
+    return found
+
+
+def _expanded(path: Any) -> list[Path]:
+    if not isinstance(path, str | os.PathLike):
+        raise ImageError(f"expected a path, got {type(path).__name__}; write it as a text in quotes")
+    if not stat.S_ISDIR(_mode(path)):
+        return [Path(os.fsdecode(path))]
+    try:
+        images = sorted(entry for entry in Path(os.fsdecode(path)).iterdir() if _is_image(entry))
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not images:
+        raise ImageError(
+            f"expected a folder with images ({' '.join(SUFFIXES)}), got {_shown(path)} with none; "
+            "name the files, or the folder that holds them"
+        )
+    return images
+
+
+def _is_image(entry: Path) -> bool:
+    hidden = entry.name.startswith(".")
+    return not hidden and entry.suffix.lower() in SUFFIXES and entry.is_file()
+
+
+def _mode(path: str | os.PathLike[str]) -> int:
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise _unreadable(path, error) from error
+
+
+def _opened(path: str | os.PathLike[str]) -> io.BufferedReader:
+    mode = _mode(path)
+    if stat.S_ISDIR(mode):
+        raise ImageError(
+            f"expected an image file, got the folder {_shown(path)}; list_images gives the images inside"
+        )
+    if not stat.S_ISREG(mode):  # reading a pipe or a device may never end
+        raise ImageError(f"expected a regular file, got the special file {_shown(path)}; pass its bytes")
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: str | os.PathLike[str], error: Exception) -> ImageError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return ImageError(
+        f"expected a readable file, got {_shown(path)} ({_one_line(reason)}); check the name and its rights"
+    )
+
+
+def _from_stream(stream: io.BytesIO | io.BufferedReader, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    with _decoding(name):
+        if not stream.read(1):
+            raise ImageError(f"expected an image, got {name} without content; save or download it again")
+        with Image.open(stream, formats=FORMATS) as image:
+            return _from_pil(image, name)
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Let nothing of Pillow's out but an ImageError: no other exception, no warning."""
+    try:
+        with warnings.catch_warnings():
+            # Odd metadata and Pillow's own size limit: either the pixels come out or an error does.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+            yield
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"expected one of {', '.join(FORMATS)}, got {name}, which is another format or damaged; "
+            "save it again as PNG or JPEG"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise _too_large(name, "more") from error
+    except Exception as error:  # a damaged file can raise anything inside a decoder
+        raise ImageError(
+            f"expected a whole image, got {name}, which cannot be decoded "
+            f"({_one_line(f'{type(error).__name__}: {error}')}); save or download it again"
+        ) from error
+
+
+def _from_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
+    with _decoding(name):
+        _check_size(image.height, image.width, name)
+        _check_single(image, name)
+        image.load()  # before the orientation is read: Pillow turns a TIFF upright while loading
+        return np.array(_upright(_to_rgb(image, name), image))
+
+
+def _upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation of `source`; a damaged EXIF block is ignored, as viewers do."""
+    try:
+        rgb.getexif()[0x0112] = source.getexif().get(0x0112, 1)
+        return ImageOps.exif_transpose(rgb)
+    except Exception:
+        return rgb
+
+
+def _check_size(height: int, width: int, name: str) -> None:
+    if height * width == 0:
+        raise ImageError(f"expected at least one pixel, got {name} with {height} x {width}; check its source")
+    if height * width > MAX_PIXELS:
+        raise _too_large(name, f"{height} x {width} = {height * width / 1e6:.1f}")
+
+
+def _too_large(name: str, amount: str) -> ImageError:
+    return ImageError(
+        f"expected at most {MAX_PIXELS / 1e6:g} megapixels, got {name} with {amount}; make it smaller first"
+    )
+
+
+def _check_single(image: Image.Image, name: str) -> None:
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # further frames of an MPO are previews or a second eye
+        raise ImageError(
+            f"expected one still image, got {name} with {frames} frames; "
+            "pick one: `with PIL.Image.open(path) as image: image.seek(0); rgb = load_image(image.copy())`"
+        )
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode == "F":
+        raise ImageError(
+            f"expected whole-number pixels, got {name} of floats (mode F), whose white is unknown; "
+            "scale them to 0..255 and pass a uint8 array"
+        )
+    if image.mode.startswith("I"):
+        image = _from_grey16(image, name)
+    if image.has_transparency_data:
+        image = _on_white(image)
+    return image.convert("RGB")
+
+
+def _from_grey16(image: Image.Image, name: str) -> Image.Image:
+    """Scale 0..65535 to 0..255; Pillow's own `convert` would clip all above 255 to white."""
+    values = np.asarray(image)
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise ImageError(
+            f"expected grey values from 0 to 65535, got {name} with {low} to {high}; "
+            "scale them to 0..255 and pass a uint8 array"
+        )
+    grey = _scaled(values)
+    # A PNG may name one grey as transparent, at full depth: it must be matched before scaling.
+    grey[values == image.info.get("transparency", -1)] = 255
+    return Image.fromarray(grey)
+
+
+def _scaled(values: Shaped[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+    """Round values / 257, in whole numbers: 257 is odd, so there are no ties."""
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+
+
+def _from_array(array: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "h w 3"]:
+    _check_array(array)
+    height, width = array.shape[:2]
+    pixels = np.asarray(array).reshape(height, width, -1)
+    if pixels.shape[2] == 4:
+        return np.array(_on_white(Image.fromarray(pixels)))
+    # A copy: a later write to the caller's array must not change a trace.
+    return np.array(np.broadcast_to(pixels, (height, width, 3)), order="C")
+
+
+def _check_array(array: Shaped[np.ndarray, "..."]) -> None:
+    name = f"an array of shape {_one_line(str(array.shape))}"
+    if array.ndim not in (2, 3):
+        advice = "pass one image at a time, `a[0]`" if array.ndim == 4 else "reshape it to rows x columns x 3"
+        raise ImageError(f"expected a (h, w, 3) array, got {name}; {advice}")
+    if array.size == 0:
+        raise ImageError(f"expected at least one pixel, got {name}; check where it was cut out")
+    if array.dtype != np.uint8:
+        raise ImageError(f"expected uint8, 0 to 255, got {array.dtype}; {_dtype_advice(array.dtype)}")
+    if array.ndim == 3 and array.shape[2] not in (1, 3, 4):
+        channels_first = array.shape[0] in (1, 3, 4)
+        advice = "pass `a.transpose(1, 2, 0)`" if channels_first else "keep 1, 3 or 4 of its channels"
+        raise ImageError(f"expected rows x columns x 3, got {name}; {advice}")
+    _check_size(array.shape[0], array.shape[1], name)
+
+
+def _dtype_advice(dtype: np.dtype) -> str:
+    advice = DTYPE_ADVICE.get(dtype.kind) or DTYPE_ADVICE.get(f"{dtype.kind}{dtype.itemsize}")
+    return advice or "pass `a.clip(0, 255).astype(np.uint8)` if its values run from 0 to 255"
+
+
+def _type_advice(source: object) -> str:
+    if hasattr(source, "read"):
+        return "pass `file.read()`"
+    if hasattr(source, "detach"):  # a torch tensor, known by its methods: torch is not imported here
+        return "pass `t.detach().cpu().numpy()`, uint8 and rows x columns x 3"
+    return "pass the path of the image file, or `np.asarray(image, dtype=np.uint8)`"
+
+
+def _shown(path: str | bytes | os.PathLike[str]) -> str:
+    """Show a path on one line, quoted; of a long one, the start and the file name."""
+    text = repr(os.fsdecode(path))
+    return text if len(text) <= 120 else f"{text[:50]}...{text[-60:]}"
+
+
+def _one_line(text: str) -> str:
+    """Fit a foreign message into ours: one line, printable, short."""
+    printable = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+    return printable if len(printable) <= 120 else f"{printable[:117]}..."

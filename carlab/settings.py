@@ -1,0 +1,268 @@
+"""The settings that a user can change on any model, in one table.
+
+Command line options, the grammar of sweeps, the controls of the Lab, the Python that the Lab writes, and
+docs/settings.md are all made from `SETTINGS`. A new one is a row there.
+
+>>> strict = change(model, theta=0.9, prompter="circle+blur")
+>>> SETTINGS["theta"].read(strict), SETTINGS["prompter"].read(strict)
+(0.9, 'circle+blur')
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from carlab.errors import SettingError
+from carlab.queries import BACKGROUNDS, background_queries
+from carlab.stages.prompter import PROMPTS, prompts
+from carlab.stages.refiner import DenseCrf, NoRefiner
+from carlab.stages.regions import SAM_HQ, SUPERPIXELS, RegionMatch
+
+if TYPE_CHECKING:
+    from carlab.recurrence import ClipAsRnn
+
+NONE = "none"
+SWITCH = {"on": True, "off": False, "true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table.
+
+    Parameters
+    ----------
+    name
+        In sweeps and in the Lab, and `--name` on the command line.
+    path
+        Dotted, from the model to the field it changes.
+    kind
+        float, int, bool or str.
+    meaning
+        One sentence.
+    low, high
+        Range of a number.
+    choices
+        Values to offer.
+    symbol
+        In the paper.
+    open
+        Whether other values than `choices` are possible.
+    getter, setter
+        From the model to the value, and from model and value to the changed model, where that is not the
+        field at `path` itself.
+    """
+
+    name: str
+    path: str
+    kind: type
+    meaning: str
+    low: float = 0.0
+    high: float = 1.0
+    choices: tuple[str, ...] = ()
+    symbol: str = ""
+    open: bool = False
+    getter: "Callable[[ClipAsRnn], Any] | None" = None
+    setter: "Callable[[ClipAsRnn, Any], ClipAsRnn] | None" = None
+
+    @property
+    def key(self) -> str:
+        """Its name as a Python keyword."""
+        return {"lambda": "box"}.get(self.name, self.name)
+
+    def read(self, model: "ClipAsRnn") -> Any:
+        """Return the value that a model has; None if it has none, or one without a name."""
+        if self.getter is not None:
+            return self.getter(model)
+        value: Any = model
+        for name in self.path.split("."):
+            value = getattr(value, name, None)
+        return value
+
+    def write(self, model: "ClipAsRnn", value: Any) -> "ClipAsRnn":
+        """Return the model with this setting changed.
+
+        Raises
+        ------
+        SettingError, QueryError
+            If a stage has no such field, or the value is not allowed.
+        """
+        if self.setter is not None:
+            return self.setter(model, value)
+        return with_field(model, self.path, value)
+
+    def parse(self, text: str) -> Any:
+        """Return the value that a text stands for; ValueError or KeyError if it stands for none."""
+        return SWITCH[text] if self.kind is bool else self.kind(text)
+
+
+def with_field(part: Any, path: str, value: Any) -> Any:
+    """Return a model or stage with the field at a dotted path replaced.
+
+    Raises
+    ------
+    SettingError
+        If there is no such field.
+    """
+    name, _, rest = path.partition(".")
+    if not is_dataclass(part) or name not in {field.name for field in fields(part)}:
+        raise SettingError(
+            f"expected a stage with the field {name!r}, got {type(part).__name__} without it; "
+            "leave that setting, or give the stage such a field"
+        )
+    changed = with_field(getattr(part, name), rest, value) if rest else value
+    return replace(part, **{name: changed})  # type: ignore[type-var]  # it is a dataclass
+
+
+def change(model: "ClipAsRnn", **values: Any) -> "ClipAsRnn":
+    """Return the model with settings changed by name; None leaves what the model has.
+
+    Parameters
+    ----------
+    values
+        By `Setting.key`, such as `theta=0.3, prompter="circle+blur"`; see docs/settings.md.
+
+    Raises
+    ------
+    SettingError, QueryError
+        If there is no such setting, a stage has no such field, or a value is not allowed.
+    """
+    rows = {row.key: row for row in SETTINGS.values()}
+    unknown = [name for name in values if name not in rows]
+    if unknown:
+        raise SettingError(
+            f"expected settings out of {', '.join(rows)}, got {unknown[0]!r}; docs/settings.md has them all"
+        )
+    for name, row in rows.items():  # in the order of the table: a refiner that cuts takes eta over
+        if values.get(name) is not None:
+            model = row.write(model, values[name])
+    return model
+
+
+def current(model: "ClipAsRnn") -> dict[str, Any]:
+    """Return the value of every setting by key, as `Setting.read` gives it."""
+    return {row.key: row.read(model) for row in SETTINGS.values()}
+
+
+def code(values: Mapping[str, Any]) -> str:
+    """Return settings as the keyword arguments of `change`."""
+    return ", ".join(f"{name}={value!r}" for name, value in values.items())
+
+
+def _prompter(model: "ClipAsRnn") -> str | None:
+    parts = getattr(model.prompter, "parts", ())
+    plain = {prompt(): name for name, prompt in PROMPTS.items()}
+    known = plain | {prompt.as_released(): name for prompt, name in plain.items()}
+    names = [known.get(part) for part in parts]
+    return "+".join(name for name in PROMPTS if name in names) if names and None not in names else None
+
+
+def _set_prompter(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
+    return replace(model, prompter=prompts(value.split("+")))
+
+
+def _background(model: "ClipAsRnn") -> str:
+    known = (name for name, queries in BACKGROUNDS.items() if queries == model.background)
+    return next(known, ", ".join(model.background))
+
+
+def _set_background(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
+    """A vocabulary by name, or queries with commas between them."""
+    known = BACKGROUNDS.get(value)
+    return replace(model, background=background_queries(value.split(",")) if known is None else known)
+
+
+def _refiner(model: "ClipAsRnn") -> str:
+    return NONE if isinstance(getattr(model.refiner, "base", model.refiner), NoRefiner) else "crf"
+
+
+def _set_refiner(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
+    if value not in REFINERS:
+        raise SettingError(
+            f"expected a refiner out of {', '.join(REFINERS)}, got {value!r}; choose one of them"
+        )
+    return _on_base(model, lambda base: REFINERS[value](model, base))
+
+
+REFINERS: "dict[str, Callable[[ClipAsRnn, Any], Any]]" = {
+    "crf": lambda model, refiner: DenseCrf() if isinstance(refiner, NoRefiner) else refiner,
+    NONE: lambda model, refiner: NoRefiner(model.mask_threshold),
+}
+"""Refiners by name: from the model and its present refiner to the new one; add your own."""
+
+
+def _regions(model: "ClipAsRnn") -> str:
+    if not isinstance(model.refiner, RegionMatch):
+        return NONE
+    regions = model.refiner.regions
+    return str(getattr(regions, "name", type(regions).__name__.lower()))
+
+
+def _set_regions(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
+    from carlab.presets import match_regions
+
+    if value != NONE:
+        return match_regions(model, value)
+    return replace(model, refiner=getattr(model.refiner, "base", model.refiner))
+
+
+def _refer(model: "ClipAsRnn") -> bool:
+    return not getattr(model.proposer, "compete", True)
+
+
+def _set_refer(model: "ClipAsRnn", value: bool) -> "ClipAsRnn":
+    model = with_field(model, "proposer.compete", not value)
+    return _on_base(
+        model, lambda base: replace(base, compete=not value) if isinstance(base, DenseCrf) else base
+    )
+
+
+def _on_base(model: "ClipAsRnn", changed: Callable[[Any], Any]) -> "ClipAsRnn":
+    """Change the refiner that makes the masks, inside a match to regions too."""
+    if isinstance(model.refiner, RegionMatch):
+        return replace(model, refiner=replace(model.refiner, base=changed(model.refiner.base)))
+    return replace(model, refiner=changed(model.refiner))
+
+
+SETTINGS: dict[str, Setting] = {
+    row.name: row
+    for row in (
+        Setting("theta", "filter.theta", float, "Score a query must exceed.", symbol="theta"),
+        Setting("eta", "mask_threshold", float, "Where a soft mask exceeds it, it is drawn.", symbol="eta"),
+        Setting(
+            "lambda",
+            "proposer.affinity.box_threshold",
+            float,
+            "Share of a CAM's maximum that its boxes hold.",
+            symbol="lambda",
+        ),
+        Setting(
+            "prompter", "prompter", str, "Prompts to draw; join several with +.",
+            choices=tuple(PROMPTS), symbol="v", open=True, getter=_prompter, setter=_set_prompter,
+        ),
+        Setting(
+            "background", "background", str, "Background queries: a vocabulary, or your own with commas.",
+            choices=tuple(BACKGROUNDS), open=True, getter=_background, setter=_set_background,
+        ),
+        Setting(
+            "background_weight", "proposer.background_weight", float, "Weight of the background.", high=inf
+        ),
+        Setting("keep_best", "filter.keep_best", bool, "Keep the best query when none passes."),
+        Setting("max_steps", "max_steps", int, "Stop after so many steps; 1: no recurrence.", 1, inf),
+        Setting("batch", "batch", int, "Prompted images encoded at once.", 1, inf),
+        Setting(
+            "refiner", "refiner", str, "Post-processor of the final masks.",
+            choices=tuple(REFINERS), getter=_refiner, setter=_set_refiner,
+        ),
+        Setting(
+            "refer", "proposer.compete", bool, "Each query against the background alone.",
+            getter=_refer, setter=_set_refer,
+        ),
+        Setting(
+            "regions", "refiner.regions", str,
+            "Match the final masks to regions: a SAM by folder or hub name, superpixels, or none.",
+            choices=(NONE, SUPERPIXELS, SAM_HQ), open=True, getter=_regions, setter=_set_regions,
+        ),
+    )
+}  # fmt: skip
+"""Every setting by name, in the order in which they are applied."""

@@ -1,0 +1,87 @@
+"""The protocol of each stage. Any object that fulfils one can take the stage's place.
+
+Every stage must be hashable, as a frozen dataclass or a function is: cached values are kept by the stage that
+made them.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int, UInt8
+
+from carlab.files.shapes import Image, Maps, Mask, Masks
+from carlab.photo import Photo
+
+
+class Proposal(NamedTuple):
+    """Class activation maps and soft masks of the active queries in one step, both in [0, 1]."""
+
+    cams: Maps
+    masks: Maps
+
+
+@runtime_checkable
+class MaskProposer(Protocol):
+    """f: the image once, then any subset of the queries by arithmetic."""
+
+    def prepare(self, photo: Photo, queries: Sequence[str], background: tuple[str, ...]) -> Any:
+        """Return what is computed once for `photo.image` and these queries; parts may go to `photo.cache`."""
+        ...
+
+    def __call__(self, proposals: Any, active: Int[np.ndarray, " q"], t: int) -> Proposal:
+        """Return CAMs and soft masks of the active queries in step `t` (from 0)."""
+        ...
+
+
+@runtime_checkable
+class VisualPrompter(Protocol):
+    """v: draw one region onto the image."""
+
+    def __call__(self, image: Image, region: Mask) -> UInt8[np.ndarray, "h2 w2 3"]:
+        """Return the prompted image."""
+        ...
+
+
+@runtime_checkable
+class MaskClassifier(Protocol):
+    """g: score every prompted image against every active query."""
+
+    def encode_text(self, queries: Sequence[str]) -> Float32[np.ndarray, "p Q d"]:
+        """Embed every query in every template, once a run."""
+        ...
+
+    def preprocess(self, image: UInt8[np.ndarray, "h2 w2 3"]) -> UInt8[np.ndarray, "s1 s2 3"]:
+        """Return a prompted image as the model sees it."""
+        ...
+
+    def encode_images(self, images: UInt8[np.ndarray, "m s1 s2 3"]) -> Float32[np.ndarray, "m d"]:
+        """Embed images that `preprocess` returned."""
+        ...
+
+    def __call__(
+        self,
+        embeddings: Float32[np.ndarray, "q d"],
+        texts: Float32[np.ndarray, "p Q d"],
+        active: Int[np.ndarray, " q"],
+    ) -> Float32[np.ndarray, "q q"]:
+        """Return P_t: row = prompted image, column = active query; rows sum to 1."""
+        ...
+
+
+@runtime_checkable
+class QueryFilter(Protocol):
+    """sigma: which queries are kept."""
+
+    def __call__(self, probs: Float32[np.ndarray, "q q"]) -> Bool[np.ndarray, " q"]:
+        """Return True where the query is kept."""
+        ...
+
+
+@runtime_checkable
+class Refiner(Protocol):
+    """Soft masks to final masks, once, after the last step."""
+
+    def __call__(self, image: Image, masks: Maps) -> Masks:
+        """Return one final mask per soft mask."""
+        ...

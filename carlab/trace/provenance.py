@@ -1,0 +1,55 @@
+"""What made a trace: versions, weights, and every setting, as JSON values."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+VERSIONS = {
+    "carlab": "clip-as-rnn-lab",
+    "torch": "torch",
+    "transformers": "transformers",
+    "numpy": "numpy",
+}
+
+
+def settings(value: Any) -> Any:
+    """Return the fields of a stage, nested, with its class; of a backbone all but its weights.
+
+    A stage that is no dataclass is given by its name: the same stage gives the same text in every process.
+    """
+    if hasattr(value, "sha256"):
+        plain = {field.name: getattr(value, field.name) for field in fields(value)}
+        return {name: item for name, item in plain.items() if isinstance(item, str | int | float | None)}
+    if is_dataclass(value) and not isinstance(value, type):
+        inner = {field.name: settings(getattr(value, field.name)) for field in fields(value)}
+        return {"stage": type(value).__name__, **inner}
+    if isinstance(value, Mapping):
+        return {str(key): settings(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [settings(item) for item in value]
+    if isinstance(value, str | int | float | bool | None):
+        return value
+    named = value if hasattr(value, "__qualname__") else type(value)  # repr would hold a memory address
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def provenance(model: Any) -> dict[str, str]:
+    """Return the versions of carlab and its libraries, and name and digest of each backbone."""
+    made = {name: _version(distribution) for name, distribution in VERSIONS.items()}
+    made["preset"] = model.name
+    for stage, part in (("proposer", "backbone"), ("classifier", "backbone"), ("refiner", "regions")):
+        frozen: Any = getattr(getattr(model, stage), part, None)
+        if hasattr(frozen, "sha256"):
+            made[f"{stage}.{part}"] = frozen.name
+            made[f"{stage}.sha256"] = frozen.sha256
+    return made
+
+
+@cache
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:  # run from a checkout that was not installed
+        return "unknown"

@@ -1,0 +1,196 @@
+"""Show a trace as text in a terminal, and as HTML in a notebook.
+
+User text is shown as text, never interpreted: control characters are replaced, HTML is escaped, and TeX is
+switched off around it.
+"""
+
+import unicodedata
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from functools import cache
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import UInt8
+from tabulate import tabulate
+from wcwidth import clip, ljust, wcswidth
+
+from carlab.files.pictures import colour_hex, encoded, paint, shrink
+
+if TYPE_CHECKING:
+    from carlab.trace.trace import Trace
+
+NAME_WIDTH = 40
+"""Columns that a query may take in a table."""
+TABLE_ROWS = 30
+NOTEBOOK_SIDE = 640
+"""Longest side of the image in a notebook, in pixels."""
+JOINERS = "\u200c\u200d"
+"""Invisible, but Persian words and emoji of several parts need them to read right."""
+NOT_XML = "\ufffe\uffff"
+"""No characters at all: an SVG file that holds one cannot be opened."""
+
+
+def shorten(text: str, width: int = NAME_WIDTH) -> str:
+    """Return `printable` text, cut to so many columns with an ellipsis.
+
+    >>> shorten("a very long query", 10)
+    'a very lo…'
+    """
+    # Marks take no column: without a limit, ten thousand accents on one letter would all be kept.
+    most = 4 * width
+    text = printable(text[: most + 1])
+    if columns(text) <= width and len(text) <= most:
+        return text
+    return clip(text[:most], 0, width - 1, control_codes="ignore").rstrip(" ") + "…"
+
+
+def printable(text: str) -> str:
+    """Return the text without control and direction characters: it cannot move a cursor or reorder a line."""
+    return "".join("\ufffd" if _harms(letter) else letter for letter in text)
+
+
+def _harms(letter: str) -> bool:
+    control = unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    return (control and letter not in JOINERS) or letter in NOT_XML
+
+
+def columns(text: str) -> int:
+    """Return how many terminal columns the text takes: none for marks and joiners, two for wide letters."""
+    return max(0, wcswidth(text))
+
+
+def text_table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:
+    """Return rows of user text in aligned columns, for the terminal."""
+    cells = [[printable(str(cell)) for cell in row] for row in ([head, *rows] if head else rows)]
+    return tabulate(cells, tablefmt="plain", disable_numparse=True)
+
+
+def trace_text(trace: "Trace") -> str:
+    """Return a header, a row per query with its score at each step, the stop reason, and the cost."""
+    shown = most_telling(trace)
+    names = [shorten(trace.queries[query]) for query in shown]
+    width = max(map(columns, ("query", *names)))
+    steps = "".join(f"{f'step {t + 1}':>9}" for t in range(len(trace.steps)))
+    lines = [header(trace), "", f"  {ljust('query', width)}{steps}"]
+    for query, name in zip(shown, names, strict=True):
+        scores = "".join(f"{score:>9}" for score in score_cells(trace, query))
+        lines.append(f"  {ljust(name, width)}{scores}   {verdict(trace, query)}")
+    if len(shown) < len(trace.queries):
+        lines.append(f"  {rest(trace, shown)}")
+    return "\n".join([*lines, "", *(f"  {line}" for line in (outcome(trace), times(trace)) if line)])
+
+
+def trace_html(trace: "Trace") -> str:
+    """Return the painted image beside the table of scores, for Jupyter, without scripts."""
+    shown = most_telling(trace)
+    return _template().render(
+        trace=trace,
+        picture=b64encode(encoded(painted(trace, NOTEBOOK_SIDE))).decode(),
+        queries=[
+            {
+                "name": shorten(trace.queries[query]),
+                "colour": colour_hex(query) if query in trace.survivors else None,
+                "scores": score_cells(trace, query),
+                "verdict": verdict(trace, query),
+            }
+            for query in shown
+        ],
+        outcome=outcome(trace),
+        header=header(trace),
+        rest=rest(trace, shown) if len(shown) < len(trace.queries) else "",
+        found=found(trace, lambda name: f"<span dir='auto'>{escape(shorten(name))}</span>"),
+        ending=ending(trace),
+        times=times(trace),
+    )
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader  # here, because loading a trace does not need it
+
+    environment = Environment(
+        loader=PackageLoader("carlab.trace", "."), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("trace.html")
+
+
+def score_cells(trace: "Trace", query: int) -> list[str]:
+    """Return the score of a query at each step as text, empty once it is dropped."""
+    return ["" if np.isnan(score) else f"{score:.3f}" for score in trace.scores[:, query]]
+
+
+def header(trace: "Trace") -> str:
+    """Return the size of the image, the preset and the backbones."""
+    height, width = trace.image.shape[:2]
+    parts = [f"{width} x {height} image", trace.provenance.get("preset", ""), backbones(trace.provenance)]
+    return printable(" · ".join(filter(None, parts)))
+
+
+def backbones(provenance: Any, between: str = " x ") -> str:
+    """Return the names of proposer and classifier; one name when both are the same, or only one is known."""
+    names = dict.fromkeys(provenance.get(f"{stage}.backbone", "") for stage in ("proposer", "classifier"))
+    return between.join(filter(None, names))
+
+
+def outcome(trace: "Trace") -> str:
+    """Return the queries found, the stop reason, and the forward passes made."""
+    return f"found: {found(trace)} · {ending(trace)}"
+
+
+def found(trace: "Trace", show: Callable[[str], str] = shorten) -> str:
+    """Return the names found, each formatted by `show`, or "nothing"."""
+    names = ", ".join(show(name) for name in trace.found[:8]) or "nothing"
+    return names + (f", ... ({len(trace.found)} in all)" if len(trace.found) > 8 else "")
+
+
+def ending(trace: "Trace") -> str:
+    """Return the number of steps, the stop reason, and the forward passes made."""
+    steps = f"{len(trace.steps)} step{'s' if len(trace.steps) > 1 else ''}"
+    passes = sorted(trace.passes.items())
+    cost = "".join(f", {count} {name}{'s' if count > 1 else ''}" for name, count in passes)
+    return printable(f"{steps}, {trace.stop}{cost}")
+
+
+def times(trace: "Trace") -> str:
+    """Return where the time was spent, longest first; empty when none was measured. Parts may overlap."""
+    longest = sorted(trace.seconds.items(), key=lambda part: -part[1])[:5]
+    spent = ", ".join(f"{name} {seconds:.2f}" for name, seconds in longest if seconds >= 0.005)
+    return printable(f"seconds: {spent}") if spent else ""
+
+
+def verdict(trace: "Trace", query: int) -> str:
+    """Return "kept", or the step at which the query was dropped and by what margin."""
+    for drop in trace.drops:
+        if drop.query == query:
+            # Another filter than a threshold may drop a score above theta, or have no theta. (The score is
+            # float32, theta is not: equal ones differ in the eighth digit.)
+            below = drop.margin > -1e-6
+            margin = f", {max(drop.margin, 0):.3f} below {trace.threshold:.3f}" if below else ""
+            return f"dropped at step {drop.step + 1}{margin}"
+    return "kept"
+
+
+def rest(trace: "Trace", shown: Sequence[int]) -> str:
+    """Return how many queries are not shown, and how many of those were kept."""
+    kept = len(set(trace.survivors.tolist()) - set(shown))
+    exception = f" but for {kept}" if kept else ""
+    return f"... and {len(trace.queries) - len(shown)} more, dropped{exception}"
+
+
+def most_telling(trace: "Trace", most: int = TABLE_ROWS) -> list[int]:
+    """Return at most `most` queries: survivors first, then those dropped last, then the best scores."""
+    # fmax: a score that is NaN must not hide the others, nor warn.
+    best = np.fmax.reduce(trace.scores, axis=0)
+    lasted = np.isfinite(trace.scores).sum(axis=0)
+    survived = np.isin(np.arange(len(best)), trace.survivors)
+    ranked = np.lexsort((-best, -lasted, ~survived))
+    return sorted(ranked[:most].tolist())
+
+
+def painted(trace: "Trace", side: int) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the image with its labels painted, its longest side at most `side` pixels."""
+    # Shrunk first, then painted: edges stay sharp, and a large image costs no more than a small one.
+    image = shrink(trace.image, side)
+    return paint(image, trace.labels)

@@ -1,0 +1,336 @@
+"""Step and Trace: what happened in a run, step by step. Figures, widgets and metrics read nothing else.
+
+NumPy only: a saved trace opens in milliseconds on a machine that has no model and no torch. In the examples
+`trace` is a small trace of three queries, "cat", "dog" and "sofa", and three steps.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int, UInt8, jaxtyped
+
+from carlab.errors import TraceError
+from carlab.files.archive import read_archive, write_archive
+from carlab.files.pictures import resize_maps
+from carlab.trace import show
+
+FORMAT = 1
+"""Version of the file layout; other versions are refused."""
+
+STEP_ARRAYS = ("active", "cams", "masks", "prompted", "probs", "kept")
+METADATA = ("stop", "settings", "provenance", "seconds", "passes")
+COST = ("seconds", "step_seconds", "passes")
+"""Metadata that may differ between two equal traces: what a run cost, not what it computed."""
+
+
+class Drop(NamedTuple):
+    """When and by how much a query was dropped: `margin` = threshold - score, positive."""
+
+    query: int
+    step: int
+    score: float
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the recurrence, h_{t-1} -> y_t -> P_t -> h_t (paper, section 3.1).
+
+    Axis letters: q active queries, i j patch rows and columns, s the classifier's input side.
+
+    Parameters
+    ----------
+    active
+        Indices into `Trace.queries`, increasing.
+    cams
+        Grad-CAM in [0, 1], before the affinity.
+    masks
+        Soft masks in [0, 1], after the affinity; `Trace.masks(t)` resizes them to pixels.
+    prompted
+        The prompted images as the classifier saw them.
+    probs
+        P_t: row = prompted image, column = query; rows sum to 1.
+    kept
+        Which of the active queries are kept.
+    probes
+        Recorded probes of this step.
+    seconds
+        Time spent, by name.
+
+    Examples
+    --------
+    >>> trace.steps[0].scores.round(2).tolist(), trace.steps[0].survivors.tolist()
+    ([0.8, 0.8, 0.12], [0, 1])
+    """
+
+    active: Int[np.ndarray, " q"]
+    cams: Float32[np.ndarray, "q i j"]
+    masks: Float32[np.ndarray, "q i j"]
+    prompted: UInt8[np.ndarray, "q s1 s2 3"]
+    probs: Float32[np.ndarray, "q q"]
+    kept: Bool[np.ndarray, " q"]
+    probes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def scores(self) -> Float32[np.ndarray, " q"]:
+        """P_t[k, k]: probability that prompted image k shows query k."""
+        return np.diagonal(self.probs).copy()
+
+    @property
+    def survivors(self) -> Int[np.ndarray, " k"]:
+        """Indices into `Trace.queries` of the queries kept: h_t."""
+        return self.active[self.kept]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """A whole run: the image, every step, and the final masks.
+
+    Two traces are equal when everything computed is: arrays, queries, settings, provenance. What they cost
+    is not compared.
+
+    Parameters
+    ----------
+    image
+        RGB.
+    queries, background
+        Names asked for, and background queries.
+    steps
+        One or more.
+    refined
+        Final mask of each survivor, in the order of `survivors`; masks may overlap.
+    stop
+        Why the loop ended: "fixed point", "nothing present", "step limit", or the reason of a rule of one's
+        own.
+    settings
+        Every setting of every stage, as JSON values.
+    provenance
+        Versions, backbone names and the sha256 of their weights.
+    probes
+        Recorded probes that fire once an image.
+    seconds, passes
+        What this run cost: time spent and forward passes made, by name.
+
+    Examples
+    --------
+    >>> trace.found, trace.stop
+    (('cat',), 'fixed point')
+    >>> trace.scores.round(2)
+    array([[0.8 , 0.8 , 0.12],
+           [0.8 , 0.12,  nan],
+           [0.8 ,  nan,  nan]], dtype=float32)
+    """
+
+    image: UInt8[np.ndarray, "h w 3"]
+    queries: tuple[str, ...]
+    background: tuple[str, ...]
+    steps: tuple[Step, ...]
+    refined: Bool[np.ndarray, "k h w"]
+    stop: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    probes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    passes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def survivors(self) -> Int[np.ndarray, " k"]:
+        """Indices of the queries found, increasing."""
+        return self.steps[-1].survivors
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """The queries found, in their own order."""
+        return tuple(self.queries[index] for index in self.survivors)
+
+    @property
+    def scores(self) -> Float32[np.ndarray, "t Q"]:
+        """Score of every query at every step, NaN once it is dropped."""
+        table = np.full((len(self.steps), len(self.queries)), np.nan, dtype=np.float32)
+        for row, step in zip(table, self.steps, strict=True):
+            row[step.active] = step.scores
+        return table
+
+    @property
+    def threshold(self) -> float:
+        """theta, the score a query must exceed; NaN when the filter has none."""
+        return float(self.settings.get("filter", {}).get("theta", np.nan))
+
+    @property
+    def drops(self) -> tuple[Drop, ...]:
+        """Every query that was dropped, in order of step, then index.
+
+        Examples
+        --------
+        >>> [(drop.query, drop.step, round(drop.margin, 2)) for drop in trace.drops]
+        [(2, 0, 0.18), (1, 1, 0.18)]
+        """
+        return tuple(
+            Drop(int(query), t, float(score), self.threshold - float(score))
+            for t, step in enumerate(self.steps)
+            for query, score, kept in zip(step.active, step.scores, step.kept, strict=True)
+            if not kept
+        )
+
+    @property
+    def labels(self) -> Int[np.ndarray, "h w"]:
+        """Label map: 0 background, i + 1 = queries[i]; where masks overlap the higher score wins."""
+        labels = np.zeros(self.image.shape[:2], dtype=np.int64)
+        scores = self.steps[-1].scores[self.steps[-1].kept]
+        for row in np.argsort(scores, kind="stable"):
+            labels[self.refined[row]] = self.survivors[row] + 1
+        return labels
+
+    def masks(self, t: int) -> Float32[np.ndarray, "q h w"]:
+        """Return the soft masks of step `t` (from 0) in pixels, in [0, 1]."""
+        return resize_maps(self.steps[t].masks, *self.image.shape[:2])
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write one safetensors file, atomically, and return its path.
+
+        Raises
+        ------
+        TraceError
+            If the place cannot be written; an existing file stays.
+        """
+        return write_archive(path, *self.to_arrays())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Trace":
+        """Read a file that `save` wrote. Needs no model and no torch.
+
+        Raises
+        ------
+        TraceError
+            If the file is missing, damaged, or of a version not known here.
+        """
+        arrays, metadata = read_archive(path)
+        if metadata.get("format") != FORMAT:
+            raise TraceError(
+                f"expected trace format {FORMAT}, got {metadata.get('format')!r} in {os.fspath(path)!r}; "
+                "install the carlab version that wrote it, or run again"
+            )
+        try:
+            return cls.from_arrays(arrays, metadata)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise TraceError(
+                f"expected a whole trace, got {os.fspath(path)!r} with a part missing or misshapen "
+                f"({error!r}); run again to make a new trace"
+            ) from error
+
+    def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Flatten into named arrays and JSON metadata; `from_arrays` reverses it."""
+        # Masks are stored as bits: an eighth of the size at 12 megapixels.
+        arrays = {"image": self.image, "refined": np.packbits(self.refined, axis=-1)}
+        arrays |= {f"probe.{name}": value for name, value in self.probes.items()}
+        for t, step in enumerate(self.steps):
+            arrays |= {f"step{t}.{name}": getattr(step, name) for name in STEP_ARRAYS}
+            arrays |= {f"step{t}.probe.{name}": value for name, value in step.probes.items()}
+        metadata = {name: getattr(self, name) for name in METADATA}
+        return arrays, {
+            "format": FORMAT,
+            "queries": list(self.queries),
+            "background": list(self.background),
+            "step_seconds": [dict(step.seconds) for step in self.steps],
+            **{
+                name: dict(value) if isinstance(value, Mapping) else value for name, value in metadata.items()
+            },
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> "Trace":
+        """Build a trace from the parts that `to_arrays` returned.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError, IndexError, AttributeError
+            If a part is missing or does not fit.
+        """
+        image, packed = arrays["image"], arrays["refined"]
+        steps = tuple(
+            Step(
+                **{name: arrays[f"step{t}.{name}"] for name in STEP_ARRAYS},
+                probes=_with_prefix(arrays, f"step{t}.probe."),
+                seconds=seconds,
+            )
+            for t, seconds in enumerate(metadata["step_seconds"])
+        )
+        trace = cls(
+            image=image,
+            queries=tuple(metadata["queries"]),
+            background=tuple(metadata["background"]),
+            steps=steps,
+            refined=np.unpackbits(packed, axis=-1, count=image.shape[1]).astype(bool),
+            probes=_with_prefix(arrays, "probe."),
+            **{name: metadata[name] for name in METADATA},
+        )
+        # unpackbits would fill missing columns up with zeros.
+        if packed.shape[-1] != -(-image.shape[1] // 8) or not (_arrays_fit(trace) and _metadata_fits(trace)):
+            raise ValueError("the parts do not belong together")
+        return trace
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Trace):
+            return NotImplemented
+        (mine, my_data), (theirs, their_data) = self.to_arrays(), other.to_arrays()
+        return (
+            all(my_data[name] == their_data[name] for name in my_data if name not in COST)
+            and mine.keys() == theirs.keys()
+            and all(_same(mine[name], theirs[name]) for name in mine)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # compared by content, and arrays can be edited
+
+    def __str__(self) -> str:
+        return show.trace_text(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text("Trace(...)" if cycle else str(self))
+
+    def _repr_html_(self) -> str:
+        return show.trace_html(self)
+
+
+def _with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+@jaxtyped(typechecker=None)
+def _arrays_fit(trace: Trace) -> bool:
+    """Check that every array has the type and axes that its field declares: a file may hold anything."""
+    declared = Trace.__annotations__
+    return (
+        all(isinstance(getattr(trace, name), declared[name]) for name in ("image", "refined"))
+        and len(trace.steps) > 0
+        and all(_step_fits(step, len(trace.queries)) for step in trace.steps)
+        and len(trace.refined) == len(trace.survivors)
+    )
+
+
+@jaxtyped(typechecker=None)
+def _step_fits(step: Step, queries: int) -> bool:
+    """Check that arrays are as `Step` declares, axis letters agree, and `active` can index the queries."""
+    return (
+        all(isinstance(getattr(step, name), Step.__annotations__[name]) for name in STEP_ARRAYS)
+        and bool((np.diff(step.active, prepend=-1, append=queries) > 0).all())
+        and all(isinstance(value, int | float) for value in step.seconds.values())
+    )
+
+
+def _metadata_fits(trace: Trace) -> bool:
+    """Check that texts are texts and numbers are numbers in the JSON metadata."""
+    texts = (trace.stop, *trace.queries, *trace.background, *trace.provenance.values())
+    settings = (trace.threshold, trace.settings.get("mask_threshold", 0.5))
+    numbers = (*trace.seconds.values(), *trace.passes.values(), *settings)
+    return all(isinstance(text, str) for text in texts) and all(
+        isinstance(number, int | float) for number in numbers
+    )
+
+
+def _same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
