@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from carlab.cli.machine import size
 from carlab.trace.show import text_table
 
 if TYPE_CHECKING:
@@ -50,6 +49,7 @@ def bench(
 def report(title: str, ours: "Measurement", theirs: "Measurement | None") -> str:
     """Return a Markdown table, and ratios drawn from it."""
     from benchmarks.cost import PASSES, STAGES
+    from carlab.cli.machine import size
 
     both = [ours] if theirs is None else [ours, theirs]
     names = ["carlab", "released schedule"][: len(both)]

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from carlab.backbones import FrozenVlm, load_backbone
 from carlab.errors import DatasetError
 from carlab.files.pictures import resize_maps
-from carlab.files.shapes import Masks
 from carlab.presets import RELEASED
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.affinity import Affinity
@@ -207,7 +206,9 @@ def compare_final(row: Row, model: ClipAsRnn, trace: Trace, golden: Mapping[str,
         row.see("final", row.chain)
 
 
-def disagreement(expected: Masks, trace: Trace, refined: Masks) -> float:
+def disagreement(
+    expected: Bool[np.ndarray, "Q h w"], trace: Trace, refined: Bool[np.ndarray, "k h w"]
+) -> float:
     """Return the share of pixels of all queries' final masks that differ; a dropped query's mask is empty."""
     final = np.zeros(expected.shape, dtype=bool)
     final[trace.survivors] = refined

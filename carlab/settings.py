@@ -248,8 +248,8 @@ SETTINGS: dict[str, Setting] = {
             "background_weight", "proposer.background_weight", float, "Weight of the background.", high=inf
         ),
         Setting("keep_best", "filter.keep_best", bool, "Keep the best query when none passes."),
-        Setting("max_steps", "max_steps", int, "Stop after so many steps; 1: no recurrence.", 1, inf),
-        Setting("batch", "batch", int, "Prompted images encoded at once.", 1, inf),
+        Setting("max_steps", "max_steps", int, "Stop after so many steps; 1: no recurrence.", 1.0, inf),
+        Setting("batch", "batch", int, "Prompted images encoded at once.", 1.0, inf),
         Setting(
             "refiner", "refiner", str, "Post-processor of the final masks.",
             choices=tuple(REFINERS), getter=_refiner, setter=_set_refiner,

@@ -155,7 +155,7 @@ class RegionMatch:
 _cache = Cache(REGION_BYTES)
 
 
-def _shrunk(image: Image) -> Image:
+def _shrunk(image: Image) -> UInt8[np.ndarray, "i j 3"]:
     scale = LONGEST / max(image.shape[:2])
     if scale >= 1:
         return image
@@ -163,5 +163,5 @@ def _shrunk(image: Image) -> Image:
     return resize(image, rows, columns, "box")
 
 
-def _resized(mask: Mask, rows: int, columns: int) -> Mask:
+def _resized(mask: Mask, rows: int, columns: int) -> Bool[np.ndarray, "i j"]:
     return mask if mask.shape == (rows, columns) else resize(mask.astype(np.float32), rows, columns) > 0.5

@@ -85,7 +85,7 @@ def trace_text(trace: "Trace") -> str:
 def trace_html(trace: "Trace") -> str:
     """Return the painted image beside the table of scores, for Jupyter, without scripts."""
     shown = most_telling(trace)
-    return _template().render(
+    html: str = _template().render(
         trace=trace,
         picture=b64encode(encoded(painted(trace, NOTEBOOK_SIDE))).decode(),
         queries=[
@@ -104,6 +104,7 @@ def trace_html(trace: "Trace") -> str:
         ending=ending(trace),
         times=times(trace),
     )
+    return html.replace("\n", "")
 
 
 @cache

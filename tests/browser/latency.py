@@ -13,7 +13,6 @@ from playwright.sync_api import Locator, Page, sync_playwright
 from skimage import data
 
 import carlab
-from carlab.settings import Changes
 from tests.browser.conftest import FLAGS, LAPTOP
 from tests.browser.figures import plot
 from tests.browser.jupyter import output, run_notebook, serve
@@ -56,7 +55,7 @@ def main() -> None:
     print("| figure | key on | median ms | 90 % below |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as home, serve(Path(home)) as server, sync_playwright() as playwright:
         for name, theta in (("a", 0.1), ("b", 0.4)):
-            model = Changes(theta=theta).apply(carlab.load())
+            model = carlab.change(carlab.load(), theta=theta)
             model(data.astronaut(), WORDS, record=["cam.*"]).save(server.root / f"{name}.safetensors")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_page(viewport=LAPTOP)

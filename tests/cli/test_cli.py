@@ -14,11 +14,7 @@ from typer.testing import CliRunner, Result
 
 from carlab.cli import app
 from carlab.cli.segment import stems
-from carlab.errors import CarlabError, SettingError
-from carlab.recurrence import ClipAsRnn
-from carlab.settings import Changes, words
-from carlab.stages.prompter import Blur, Contour
-from carlab.stages.refiner import DenseCrf, NoRefiner
+from carlab.errors import CarlabError
 from carlab.trace import Trace
 from tests.traces import make_trace
 
@@ -79,7 +75,7 @@ def test_a_folder_of_photos(run: Run, photos: Path, tmp_path: Path) -> None:
     assert "cam.raw" in trace.steps[0].probes
     np.testing.assert_array_equal(np.asarray(Image.open(out / "a.labels.png")), trace.labels)
     assert str(trace) in result.stdout
-    assert "2 photos done" in result.stderr
+    assert "2 images done" in result.stderr
 
 
 def test_a_bad_photo_does_not_stop_the_others(run: Run, photos: Path, tmp_path: Path) -> None:
@@ -87,7 +83,7 @@ def test_a_bad_photo_does_not_stop_the_others(run: Run, photos: Path, tmp_path: 
     out = tmp_path / "out"
     result = run("segment", str(photos), "-q", "cat", "-o", str(out), "--no-figures")
     assert result.exit_code == 1
-    assert "2 photos done, 1 failed" in result.stderr
+    assert "2 images done, 1 failed" in result.stderr
     assert "aa.png" in result.stderr
     assert len(list(out.glob("*.trace.safetensors"))) == 2
     assert not list(out.glob("*.overlay.png"))
@@ -215,29 +211,3 @@ def test_models_and_doctor(run: Run) -> None:
 
 def test_version(run: Run) -> None:
     assert re.fullmatch(r"carlab \d+\.\d+\.\d+\S*\n", run("--version").stdout)
-
-
-def test_changes_leave_the_rest(tiny: ClipAsRnn) -> None:
-    assert Changes().apply(tiny) == tiny
-    changed = Changes(
-        theta=0.5, eta=0.6, box=0.1, prompter="contour+blur", background="none", refer=True
-    ).apply(tiny)
-    assert (changed.filter.theta, changed.filter.keep_best) == (0.5, tiny.filter.keep_best)
-    assert changed.mask_threshold == 0.6
-    assert changed.proposer.affinity.box_threshold == 0.1
-    assert not changed.proposer.compete
-    assert changed.prompter == Blur() + Contour()
-    assert changed.background == ()
-
-
-def test_changes_of_the_refiner(tiny: ClipAsRnn) -> None:
-    crf = Changes(refiner="crf", refer=True).apply(tiny)
-    assert crf.refiner == DenseCrf(compete=False)
-    assert Changes(refiner="none", eta=0.7).apply(crf).refiner == NoRefiner(0.7)
-    with pytest.raises(SettingError):
-        Changes(refiner="x").apply(tiny)
-
-
-def test_background_words() -> None:
-    assert words("man-made")[0] == "building"
-    assert words("sky, sea") == ("sky", "sea")

@@ -1,6 +1,6 @@
 """Evaluate in one line, and what to compare of a run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,16 @@ from carlab.evaluate.folder import RunFolder
 from carlab.evaluate.run import Plan, evaluate
 from carlab.evaluate.summary import Summary
 from carlab.recurrence import ClipAsRnn
-from carlab.settings import Changes
 
 here = partial(run_here, together=2, workers=0)
 
 
 def run(
-    dataset: Dataset, model: ClipAsRnn, out: Path, changes: Changes | None = None, **options: Any
+    dataset: Dataset, model: ClipAsRnn, out: Path, settings: Mapping[str, Any] | None = None, **options: Any
 ) -> Summary:
     """Evaluate one variant in this process."""
     options = {"engine": here, "keep_traces": "none"} | options
-    (summary,) = evaluate(dataset, model, [Plan(out, changes or Changes())], **options)
+    (summary,) = evaluate(dataset, model, [Plan(out, settings or {})], **options)
     return summary
 
 

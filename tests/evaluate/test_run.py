@@ -20,7 +20,6 @@ from carlab.evaluate.manifest import manifest
 from carlab.evaluate.summary import Summary
 from carlab.hooks import measure
 from carlab.recurrence import ClipAsRnn
-from carlab.settings import Changes
 from tests.evaluate.conftest import PICTURES, save_pictures
 from tests.evaluate.helpers import Counting, assert_alike, here, numbers, run
 from tests.hostile.strings import HOSTILE
@@ -119,7 +118,7 @@ def start_command(root: Path, out: Path) -> "Popen[bytes]":
 
 
 OTHERS: list[tuple[str, Callable[[Dataset, ClipAsRnn], dict[str, Any]]]] = [
-    ("theta", lambda data, model: {"changes": Changes(theta=0.9)}),
+    ("theta", lambda data, model: {"settings": {"theta": 0.9}}),
     ("background", lambda data, model: {"model": replace(model, background=("sea",))}),
     ("labels_given", lambda data, model: {"dataset": replace(data, labels_given=True)}),
     ("queries", lambda data, model: {"dataset": replace(data, queries=("a", "b", "c", "d", "e"))}),
@@ -145,7 +144,7 @@ def test_other_settings_are_refused(
 
 def test_what_changes_no_result_may_change(dataset: Dataset, tiny: ClipAsRnn, tmp_path: Path) -> None:
     run(dataset, tiny, tmp_path / "run", limit=3)
-    run(dataset, tiny, tmp_path / "run", Changes(batch=5))
+    run(dataset, tiny, tmp_path / "run", {"batch": 5})
     assert len(numbers(tmp_path / "run")) == PICTURES
 
 

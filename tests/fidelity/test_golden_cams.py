@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from carlab.backbones import FrozenVlm, load_backbone
+from carlab.photo import Photo
 from carlab.stages.affinity import Affinity
 from carlab.stages.proposer import GradCam
 
@@ -31,10 +32,10 @@ def test_cams_of_all_semantic_cases(shared: Path, proposers: dict[str, FrozenVlm
             keep_probability=True,
         )
         background = tuple(case["bg_cls"] or ())
-        proposals = proposer.prepare(golden["image"], case["queries"], background)
+        proposals = proposer.prepare(Photo.of(golden["image"]), case["queries"], background)
         active = np.arange(len(case["queries"]))
         for t, kept in enumerate(case["kept"]):
-            cams, _ = proposer(proposals, [case["queries"][k] for k in active], background, t)
+            cams, _ = proposer(proposals, active, t)
             difference = np.abs(cams - golden[f"step{t}.cam"]).max()
             assert difference <= 1e-3, f"{case['name']} step {t}: {difference}"
             active = active[kept]

@@ -9,7 +9,7 @@ import torch
 from carlab.backbones.base import Trunk
 from carlab.backbones.clip import Clip
 from carlab.hooks import measure
-from carlab.queries import fill_all
+from carlab.photo import Photo
 from carlab.stages.proposer import GradCam
 from tests.conftest import WORDS
 
@@ -20,7 +20,7 @@ def autograd_cams(
     backbone: Clip, trunk: Trunk, queries: Sequence[str], background: Sequence[str], template: str
 ) -> np.ndarray:
     """relu(A mean_tokens(d p_k / d A)) / p_k, one backward pass per query."""
-    texts = backbone.encode_text(fill_all(template, [*queries, *background]))
+    texts = backbone.encode_text([template.replace("{}", query) for query in (*queries, *background)])
     maps = []
     for k in range(len(queries)):
         leaf = trunk.activations.clone().requires_grad_()
@@ -53,11 +53,10 @@ def test_closed_form_is_autograd(
 ) -> None:
     backbone = load_tiny(dtype=dtype)
     proposer = GradCam(backbone, affinity=None, compete=compete)
-    proposals = proposer.prepare(photo, WORDS, background)
+    proposals = proposer.prepare(Photo.of(photo), WORDS, background)
     for subset in subsets():
         queries = [WORDS[k] for k in subset]
-        evidence, context = proposer._gather(proposals, queries, background, 0)
-        ours = proposer._closed_form(evidence, context)
+        ours = proposer.closed_form(*proposer._evidence(proposals, queries, 0))
         if compete:
             truth = autograd_cams(backbone, proposals.trunk, queries, background, proposer.template)
         else:
@@ -82,10 +81,9 @@ def test_background_weight_is_that_many_copies(
     """Weighting the background by w equals adding log w to each of its logits."""
     backbone = load_tiny(dtype="float64")
     proposer = GradCam(backbone, affinity=None, background_weight=weight)
-    proposals = proposer.prepare(photo, WORDS, BACKGROUND)
-    evidence, context = proposer._gather(proposals, WORDS, BACKGROUND, 0)
-    ours = proposer._closed_form(evidence, context)
-    texts = backbone.encode_text(fill_all(proposer.template, [*WORDS, *BACKGROUND]))
+    proposals = proposer.prepare(Photo.of(photo), WORDS, BACKGROUND)
+    ours = proposer.closed_form(*proposer._evidence(proposals, WORDS, 0))
+    texts = backbone.encode_text([proposer.template.replace("{}", name) for name in (*WORDS, *BACKGROUND)])
     offset = torch.tensor([0.0] * len(WORDS) + [np.log(weight)] * len(BACKGROUND), dtype=torch.float64)
     for k in range(len(WORDS)):
         leaf = proposals.trunk.activations.clone().requires_grad_()
@@ -102,10 +100,10 @@ def test_one_product_per_query_and_one_for_the_background(
 ) -> None:
     proposer = GradCam(load_tiny())
     with measure() as cost:
-        proposals = proposer.prepare(photo, WORDS, BACKGROUND)
+        proposals = proposer.prepare(Photo.of(photo), WORDS, BACKGROUND)
         for subset in subsets():
             for t in range(3):
-                proposer(proposals, [WORDS[k] for k in subset], BACKGROUND, t)
+                proposer(proposals, np.array(subset), t)
     assert cost.passes["trunk"] == 1
     assert cost.passes["vjp"] == len(WORDS) + 1
     assert cost.passes["affinity"] == 1
@@ -115,11 +113,11 @@ def test_a_second_template_costs_only_the_queries_still_there(
     load_tiny: Callable[..., Clip], photo: np.ndarray
 ) -> None:
     proposer = GradCam(load_tiny(), first_template="{}")
-    proposals = proposer.prepare(photo, WORDS, BACKGROUND)
+    proposals = proposer.prepare(Photo.of(photo), WORDS, BACKGROUND)
     with measure() as cost:
-        proposer(proposals, WORDS, BACKGROUND, 0)
-        proposer(proposals, WORDS[:2], BACKGROUND, 1)
-        proposer(proposals, WORDS[:2], BACKGROUND, 2)
+        proposer(proposals, np.arange(len(WORDS)), 0)
+        proposer(proposals, np.arange(2), 1)
+        proposer(proposals, np.arange(2), 2)
     assert cost.passes["vjp"] == 2
     assert "trunk" not in cost.passes
 
@@ -129,12 +127,10 @@ def test_a_flat_cam_is_recomputed_without_background(
 ) -> None:
     """A background equal to the query leaves nothing; the other queries must then decide."""
     proposer = GradCam(load_tiny(), affinity=None)
-    proposals = proposer.prepare(photo, ["cat", "dog"], ())
-    template = proposer.template
-    proposals.backgrounds[(template.replace("{}", "x"),)] = proposals.texts[
-        template.replace("{}", "cat")
-    ]._replace(logit=1e3)
-    cams = proposer(proposals, ["cat", "dog"], ("x",), 0).cams
-    bare = proposer(proposals, ["cat", "dog"], (), 0).cams
-    np.testing.assert_allclose(cams[0], bare[0], atol=1e-6)
+    proposals = proposer.prepare(Photo.of(photo), ["cat", "dog"], ("x",))
+    cat, background = (proposer.template.replace("{}", name) for name in ("cat", "x"))
+    proposals.evidence[(background,)] = proposals.evidence[cat]._replace(logit=1e3)
+    cams = proposer(proposals, np.arange(2), 0).cams
+    bare = proposer.prepare(Photo.of(photo), ["cat", "dog"], ())
+    np.testing.assert_allclose(cams[0], proposer(bare, np.arange(2), 0).cams[0], atol=1e-5)
     assert cams[0].max() == pytest.approx(1)

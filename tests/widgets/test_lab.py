@@ -9,11 +9,10 @@ import pytest
 
 from carlab.errors import ImageError, ProbeError
 from carlab.recurrence import ClipAsRnn
-from carlab.settings import Changes
 from carlab.stages.filter import Threshold
 from carlab.trace import Trace
 from carlab.widgets import Compare, Lab, ScoreMatrix
-from carlab.widgets.lab import MOST_RUNS
+from carlab.widgets.lab.lab import MOST_RUNS
 from carlab.widgets.lab.runner import Runner
 from carlab.widgets.lab.state import LabState
 from tests.conftest import WORDS
@@ -31,11 +30,11 @@ def lab(tiny: ClipAsRnn, photo: np.ndarray) -> Lab:
 def test_the_result_follows_the_sliders(lab: Lab) -> None:
     assert lab.trace is not None
     assert lab.trace.threshold == 0.2
-    lab.controls.theta.value = 0.9
+    lab.controls.settings["theta"].value = 0.9
     assert lab.wait(SECONDS)
     assert lab.trace.threshold == 0.9
     assert [view.trace for view in lab.views] == [lab.trace] * 4
-    assert {"trunk", "vjp", "image encode"} & lab.trace.passes.keys() <= {"trunk", "vjp", "image encode"}
+    assert lab.trace.passes.keys() <= {"image encode"}
     assert "cam.raw" in lab.trace.steps[0].probes
 
 
@@ -47,7 +46,7 @@ def test_a_threshold_needs_no_model_pass(lab: Lab, monkeypatch: pytest.MonkeyPat
     backbone = type(lab.own_model.classifier.backbone)
     for name in ("trunk", "encode_images", "tail"):
         monkeypatch.setattr(backbone, name, refuse)
-    lab.controls.keep_best.value = not lab.controls.keep_best.value
+    lab.controls.settings["keep_best"].value = not lab.controls.settings["keep_best"].value
     assert lab.wait(SECONDS)
     assert "color:#d55e00" not in lab.message.value
 
@@ -75,49 +74,49 @@ def test_errors_are_shown_in_place(lab: Lab, queries: str, told: str) -> None:
 
 def test_masks_are_matched_to_regions_and_back(lab: Lab) -> None:
     plain = lab.trace.settings["refiner"]
-    lab.controls.regions.value = "superpixels"
+    lab.controls.settings["regions"].value = "superpixels"
     assert lab.wait(SECONDS)
     assert lab.trace.settings["refiner"]["stage"] == "RegionMatch"
-    assert "Changes(regions='superpixels')" in lab.source.value
+    assert "regions='superpixels'" in lab.source.value
     matched = lab.state
-    lab.controls.regions.value = "no SAM"
+    lab.controls.settings["regions"].value = "no SAM"
     assert lab.wait(SECONDS)
     assert "a folder that exists" in lab.message.value
-    lab.controls.regions.value = ""
+    lab.controls.settings["regions"].value = ""
     assert lab.wait(SECONDS)
     assert lab.trace.settings["refiner"] == plain
     lab.controls.show(matched)
-    assert lab.controls.regions.value == "superpixels"
+    assert lab.controls.settings["regions"].value == "superpixels"
 
 
 def test_the_history_goes_back_without_computing(lab: Lab) -> None:
     first = lab.trace
-    lab.controls.theta.value = 0.5
+    lab.controls.settings["theta"].value = 0.5
     lab.wait(SECONDS)
-    lab.controls.prompts.value = ("circle", "blur")
+    lab.controls.settings["prompter"].value = ("grey",)
     lab.wait(SECONDS)
     assert len(lab.runs) == 3
     lab.history.value = 0
     assert lab.trace is first
-    assert lab.controls.theta.value == 0.2
-    assert lab.controls.prompts.value == ()
+    assert lab.controls.settings["theta"].value == 0.2
+    assert lab.controls.settings["prompter"].value == ("circle", "blur")
     assert lab.views[0].trace is first
     assert len(lab.runs) == 3
 
 
 def test_the_history_is_bounded(lab: Lab) -> None:
     for number in range(MOST_RUNS + 5):
-        lab.show(LabState(WORDS, "x", Changes(theta=number / 100)), lab.trace)
+        lab.show(LabState(WORDS, "x").but(theta=number / 100), lab.trace)
     assert len(lab.runs) == MOST_RUNS
 
 
 def test_a_pinned_run_is_compared_with_what_comes_next(lab: Lab) -> None:
     lab.pin.click()
-    lab.controls.theta.value = 0.77
+    lab.controls.settings["theta"].value = 0.77
     lab.wait(SECONDS)
     (comparison,) = lab.comparison.children
     assert "0.77" in comparison.table.value
-    lab.controls.theta.value = 0.66
+    lab.controls.settings["theta"].value = 0.66
     lab.wait(SECONDS)
     assert lab.comparison.children == (comparison,)
     assert "0.66" in comparison.table.value
@@ -154,14 +153,14 @@ def test_going_back_is_not_undone_by_a_run_that_ends_later(lab: Lab, monkeypatch
         return trace
 
     monkeypatch.setattr(Lab, "_trace", slowly)
-    lab.controls.theta.value = 0.9
+    lab.controls.settings["theta"].value = 0.9
     assert reached.wait(SECONDS)
     lab._back({"new": 0})
     said = lab.message.value
     go_on.set()
     assert lab.wait(SECONDS)
     assert lab.trace is first
-    assert lab.controls.theta.value == 0.2
+    assert lab.controls.settings["theta"].value == 0.2
     assert lab.message.value == said
 
 
@@ -173,7 +172,7 @@ def test_what_is_behind_a_closed_tab_is_drawn_when_it_is_opened(lab: Lab) -> Non
     player, matrix = lab.views[0], lab.views[2]
     assert [view.visible for view in lab.views] == [True, True, False, False]
     before = drawn(matrix)
-    lab.controls.prompts.value = ("grey",)
+    lab.controls.settings["prompter"].value = ("grey",)
     lab.wait(SECONDS)
     player.query = 1
     assert all(view.trace is lab.trace and view.query == 1 for view in lab.views)
@@ -186,11 +185,11 @@ def test_what_is_behind_a_closed_tab_is_drawn_when_it_is_opened(lab: Lab) -> Non
 
 
 def test_the_code_makes_the_same_trace(lab: Lab) -> None:
-    lab.controls.theta.value = 0.41
-    lab.controls.prompts.value = ("grey",)
-    lab.controls.background.value = "man-made"
+    lab.controls.settings["theta"].value = 0.41
+    lab.controls.settings["prompter"].value = ("grey",)
+    lab.controls.settings["background"].value = "man-made"
     lab.wait(SECONDS)
-    names = {"photo": lab.image, "model": lab.own_model}
+    names = {"image": lab.photo.image, "model": lab.own_model}
     exec(lab.source.value.replace("\ntrace\n", "\n"), names)  # noqa: S102 - our own code is what is tested
     made: Trace = names["trace"]
     assert made.queries == lab.trace.queries
@@ -201,7 +200,7 @@ def test_the_code_makes_the_same_trace(lab: Lab) -> None:
 
 def test_code_of_words_that_are_code(tiny: ClipAsRnn) -> None:
     words = ('"]); raise SystemExit #', "it's", "{x}", "\\")
-    code = LabState(words, "offline", Changes(background='"""')).code("a'b.png")
+    code = LabState(words, "offline").but(background='"""').code("a'b.png")
     compile(code, "lab", "exec")
     assert repr(list(words)) in code
 
@@ -219,7 +218,7 @@ def test_export_writes_trace_figures_and_code(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_reset_goes_back_to_the_preset(lab: Lab) -> None:
-    lab.controls.theta.value = 0.9
+    lab.controls.settings["theta"].value = 0.9
     lab.controls.reset.click()
     lab.wait(SECONDS)
     assert lab.trace.threshold == 0.2
@@ -246,7 +245,7 @@ def test_cancel_stops_between_pictures(tiny: ClipAsRnn, photo: np.ndarray) -> No
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(tiny.classifier), "encode_images", slow)
-        lab.controls.prompts.value = ("black",)
+        lab.controls.settings["prompter"].value = ("black",)
         assert reached.wait(SECONDS)
         lab.cancel.click()
         go_on.set()

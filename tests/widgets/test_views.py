@@ -11,8 +11,9 @@ import traitlets
 
 from carlab.errors import TraceError
 from carlab.figures.inspection import maps_chart, probe_figure
-from carlab.figures.layers import LAYERS, data_uri, layer_picture
+from carlab.figures.layers import LAYERS, layer_picture
 from carlab.figures.screen import bring, matrix, matrix_chart, scores_chart
+from carlab.files.pictures import data_uri
 from carlab.widgets import Compare, ProbeInspector, RecurrencePlayer, ScoreMatrix, ScorePlot, linked
 from carlab.widgets.base import TraceWidget
 from carlab.widgets.charts import ChartBox
@@ -267,7 +268,7 @@ def test_compare_links_both_and_says_what_differs() -> None:
     assert (view.a.figure, view.b.figure) == figures
     assert (view.step, view.a.step, view.b.step) == (1, 1, 1)
     assert "0.7" in view.table.value
-    with pytest.raises(TraceError, match="one photo"):
+    with pytest.raises(TraceError, match="one image"):
         view.show(b, make_trace(size=(20, 30)))
     assert view.b.trace.settings["filter"]["theta"] == 0.7
 

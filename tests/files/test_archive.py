@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
-from carlab import archive
 from carlab.errors import TraceError
+from carlab.files import archive
 from carlab.files.archive import KEY, read_archive, write_archive, write_file
 from carlab.trace import Trace
 from tests.traces import make_trace

@@ -17,9 +17,9 @@ from carlab.backbones.sam import load_sam, suppress
 from carlab.errors import BackboneError, SettingError
 from carlab.figures.inspection import probe_figure
 from carlab.hooks import edit, record, watching
-from carlab.presets import DATASETS, RELEASED_IOU, load, match_regions
+from carlab.presets import NUMBERS, RELEASED_IOU, load, match_regions
 from carlab.recurrence import ClipAsRnn
-from carlab.settings import Changes
+from carlab.settings import change
 from carlab.stages import regions as module
 from carlab.stages.filter import Threshold
 from carlab.stages.refiner import DenseCrf, NoRefiner
@@ -177,21 +177,21 @@ def test_thresholds_of_the_presets(dataset: str, iom: float, clip_folders: tuple
         model = load(f"{kind}/{dataset}", proposer=f, classifier=g, regions="superpixels")
         assert (model.refiner.iom, model.refiner.iou) == (iom, iou)
         assert isinstance(model.refiner.base, DenseCrf)
-    assert DATASETS[dataset].iom == iom
+    assert NUMBERS[dataset].iom == iom
 
 
 def test_changes_of_the_regions(tiny: ClipAsRnn) -> None:
-    matched = Changes(regions="superpixels", refiner="crf").apply(tiny)
+    matched = change(tiny, regions="superpixels", refiner="crf")
     assert matched.refiner == RegionMatch(DenseCrf(), Superpixels())
-    assert Changes(refiner="none", eta=0.7).apply(matched).refiner.base == NoRefiner(0.7)
-    assert Changes(refer=True).apply(matched).refiner.base == DenseCrf(compete=False)
-    assert Changes(regions="none").apply(matched).refiner == DenseCrf()
-    assert Changes(regions="none").apply(tiny) == tiny
+    assert change(matched, refiner="none", eta=0.7).refiner.base == NoRefiner(0.7)
+    assert change(matched, refer=True).refiner.base == DenseCrf(compete=False)
+    assert change(matched, regions="none").refiner == DenseCrf()
+    assert change(tiny, regions="none") == tiny
     assert match_regions(matched, "superpixels") == matched
     with pytest.raises(
         BackboneError, match=r'expected "superpixels", a folder.*sam-hq-vit-huge.*got \'magic\''
     ):
-        Changes(regions="magic").apply(tiny)
+        change(tiny, regions="magic")
 
 
 # --- SAM ------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def jobs(number: int) -> list[Job]:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_many_is_one_by_one(tiny: ClipAsRnn, together: int, workers: int) -> None:
     model = replace(tiny, filter=Threshold(0.34), refiner=DenseCrf(iterations=2))
-    expected = [model(job.photo, job.queries) for job in jobs(5)]
+    expected = [model(job.image, job.queries) for job in jobs(5)]
     results = list(run_many(model, jobs(5), together=together, workers=workers))
     for (trace,), alone in zip(results, expected, strict=True):
         assert trace.queries == alone.queries
@@ -52,21 +52,20 @@ def test_pictures_of_several_photos_share_a_batch(tiny: ClipAsRnn, monkeypatch: 
 
 
 def test_runs_of_one_photo_share_its_pictures(tiny: ClipAsRnn) -> None:
-    changes = tuple({"filter": Threshold(theta)} for theta in (0.0, 0.3, 1.0))
-    model = replace(tiny, max_steps=1)
-    (traces,) = run_many(model, [Job(photos(1)[0], WORDS, None, changes)])
-    assert [trace.passes["image encode"] for trace in traces] == [len(WORDS), 0, 0]
+    models = [replace(tiny, max_steps=1, filter=Threshold(theta)) for theta in (0.0, 0.3, 1.0)]
+    (traces,) = run_many(tiny, [Job(photos(1)[0], WORDS, models=models)])
+    assert [trace.passes.get("image encode", 0) for trace in traces] == [len(WORDS), 0, 0]
     assert [trace.threshold for trace in traces] == [0.0, 0.3, 1.0]
-    for trace, change in zip(traces, changes, strict=True):
-        np.testing.assert_array_equal(trace.labels, replace(model, **change)(photos(1)[0], WORDS).labels)
+    for trace, model in zip(traces, models, strict=True):
+        np.testing.assert_array_equal(trace.labels, model(photos(1)[0], WORDS).labels)
 
 
 def test_runs_of_one_photo_may_score_differently(tiny: ClipAsRnn) -> None:
     other = replace(tiny.classifier, templates=("a photo of {}",))
-    changes = ({}, {"classifier": other}, {"filter": Threshold(1.0), "max_steps": 1})
-    (traces,) = run_many(tiny, [Job(photos(1)[0], WORDS, None, changes)], workers=0)
-    for trace, change in zip(traces, changes, strict=True):
-        alone = replace(tiny, **change)(photos(1)[0], WORDS)
+    models = [tiny, replace(tiny, classifier=other), replace(tiny, filter=Threshold(1.0), max_steps=1)]
+    (traces,) = run_many(tiny, [Job(photos(1)[0], WORDS, models=models)], workers=0)
+    for trace, model in zip(traces, models, strict=True):
+        alone = model(photos(1)[0], WORDS)
         np.testing.assert_allclose(trace.scores, alone.scores, atol=1e-5)
 
 
@@ -80,7 +79,7 @@ def test_who_stops_listening_leaves_nothing_behind(tiny: ClipAsRnn) -> None:
 
 def test_a_bad_job_is_an_error_in_its_place(tiny: ClipAsRnn) -> None:
     good = jobs(3)
-    bad = [good[0], Job(b"no photo", WORDS), good[1], Job(good[1].photo, []), good[2]]
+    bad = [good[0], Job(b"no photo", WORDS), good[1], Job(good[1].image, []), good[2]]
     kinds = [type(result) for result in run_many(tiny, bad, together=2)]
     assert kinds == [list, ImageError, list, QueryError, list]
 
@@ -102,7 +101,7 @@ def test_jobs_are_taken_as_they_are_needed(tiny: ClipAsRnn) -> None:
 
 def test_hooks_see_each_run_alone(tiny: ClipAsRnn) -> None:
     model = replace(tiny, filter=Threshold(0.34))
-    expected = [model(job.photo, job.queries, record=["cam.raw"]) for job in jobs(3)]
+    expected = [model(job.image, job.queries, record=["cam.raw"]) for job in jobs(3)]
     with record("cam.raw"):
         results = list(run_many(model, jobs(3), together=3))
     for (trace,), alone in zip(results, expected, strict=True):

@@ -1,4 +1,4 @@
-"""`carlab.images`: the pixels that come out are the right ones."""
+"""`carlab.files.images`: the decoded pixels are the right ones."""
 
 import io
 import os
@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageCms
 
-from carlab import images
 from carlab.errors import ImageError
+from carlab.files import images
 from carlab.files.images import SUFFIXES, list_images, load_image
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)

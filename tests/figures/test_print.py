@@ -17,11 +17,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from carlab import archive
 from carlab.errors import SettingError, TraceError
 from carlab.figures import overlay_figure, recurrence_figure, save_figure, scores_figure
 from carlab.figures.printing import CELL, MOST_BANDS
 from carlab.figures.style import FONTS
+from carlab.files import archive
 from carlab.files.pictures import colour_hex
 from carlab.trace import Trace
 from carlab.trace.show import shorten

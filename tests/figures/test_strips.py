@@ -19,7 +19,7 @@ from carlab.figures import (
     save_figure,
     scores_figure,
 )
-from carlab.files.pictures import colour, paint_regions
+from carlab.files.pictures import colour, paint, stacked
 from tests.hostile.strings import HOSTILE
 from tests.traces import GRID, make_trace
 
@@ -73,10 +73,10 @@ def test_regions_lie_over_the_photo_small_ones_on_top() -> None:
     trace = make_trace(probes={"refine.regions": np.stack([small, large])})
     assert captions(regions_figure(trace))[0] == "2 regions"
     photo = np.zeros((60, 80, 3), np.uint8)
-    painted = paint_regions(photo, np.stack([small, large]), opacity=1.0)
+    painted = paint(photo, stacked(np.stack([small, large])), opacity=1.0)
     np.testing.assert_array_equal(painted[30, 35], colour(1))
     np.testing.assert_array_equal(painted[50, 70], colour(0))
-    np.testing.assert_array_equal(paint_regions(photo, np.zeros((0, 6, 8), bool)), photo)
+    np.testing.assert_array_equal(paint(photo, stacked(np.zeros((0, 6, 8), bool))), photo)
     with pytest.raises(ProbeError, match=r"recorded probe of axes \(m h w\).*refine.regions"):
         regions_figure(make_trace())
 

@@ -1,18 +1,24 @@
 """The loop: stops, counts of passes, hooks, and what a prepared photo shares between runs."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 
 import carlab
+from carlab.backbones import Trunk
 from carlab.errors import CarlabError, ProbeError, QueryError, SettingError
 from carlab.hooks import PROBES, editing, measure, record, recorded_patterns, watching
+from carlab.photo import Photo
 from carlab.presets import match_regions
 from carlab.recurrence import ClipAsRnn
+from carlab.stages.affinity import Affinity
 from carlab.stages.classifier import TemplateClassifier
 from carlab.stages.filter import Threshold
 from carlab.stages.prompter import Contour
+from carlab.stages.proposer import Evidence, GradCam
 from carlab.stages.refiner import DenseCrf, NoRefiner
 from tests.conftest import WORDS
 
@@ -186,7 +192,7 @@ def test_nothing_stays_behind_after_an_exception(tiny: ClipAsRnn, photo: np.ndar
         carlab.edit("classify.probs", broken),
     ):
         tiny(photo, WORDS)
-    assert not editing(*PROBES)
+    assert not editing()
     assert recorded_patterns() == ()
     assert tiny(photo, WORDS).steps
 
@@ -240,3 +246,100 @@ def test_settings_tell_stages_apart(tiny: ClipAsRnn, photo: np.ndarray) -> None:
     assert trace.settings["prompter"]["prompts"][0]["stage"] == "Blur"
     assert isinstance(tiny.classifier, TemplateClassifier)
     assert len(trace.provenance["proposer.sha256"]) == 64
+
+
+# --- what runs share ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Squared(GradCam):
+    """A CAM variant: it overrides one function."""
+
+    power: float = 2.0
+
+    def gather(self, trunk: Trunk, texts: Sequence[str], background: Sequence[str] = ()) -> list[Evidence]:
+        evidence = super().gather(trunk, texts, background)
+        return [one._replace(map=np.abs(one.map) ** self.power) for one in evidence]
+
+
+def test_a_variant_never_gets_the_maps_of_another(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    fields_of = {field.name: getattr(tiny.proposer, field.name) for field in fields(tiny.proposer)}
+    variants = [Squared(**fields_of), Squared(**fields_of, power=0.5), tiny.proposer]
+    shared, prepared = Photo.of(photo), tiny.prepare(photo, WORDS)
+    for variant in (*variants, *variants):
+        fresh = replace(tiny, proposer=variant)(photo, WORDS)
+        assert prepared.run(proposer=variant).settings == fresh.settings
+        for trace in (prepared.run(proposer=variant), replace(tiny, proposer=variant)(shared, WORDS)):
+            for step, expected in zip(trace.steps, fresh.steps, strict=True):
+                np.testing.assert_allclose(step.cams, expected.cams, atol=1e-5)
+    cams = [prepared.run(proposer=variant).steps[0].cams for variant in variants]
+    assert all(np.abs(a - b).max() > 0.01 for a, b in combinations(cams, 2))
+
+
+def test_what_was_encoded_before_a_cancel_stays(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    prepared = replace(tiny, batch=3, filter=Threshold(0.0)).prepare(photo, WORDS)
+
+    def cancel(stage: str, done: int, of: int) -> None:
+        if (stage, done, of) == ("encode", 3, 5):
+            raise InterruptedError
+
+    with measure() as cost, pytest.raises(InterruptedError), watching(cancel):
+        prepared.run()
+    assert cost.passes["image encode"] == 3
+    assert prepared.run(max_steps=1).passes["image encode"] == 2
+
+
+def test_a_trace_counts_the_passes_of_its_own_run(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    prepared = tiny.prepare(photo, WORDS)
+    first, again = prepared.run(), prepared.run()
+    assert first.passes["trunk"] == 1
+    assert again.passes == {}
+    assert "trunk" not in prepared.ask(WORDS[:2]).run().passes
+
+
+def test_two_identical_runs_are_equal(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    prepared = tiny.prepare(photo, WORDS)
+    first = prepared.run()
+    assert first == prepared.run() == tiny(photo, WORDS)
+    assert first != prepared.run(mask_threshold=0.7)
+
+
+def test_models_share_a_photo(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    """Two models with the same backbones: the second makes no trunk pass and no product."""
+    shared = Photo.of(photo)
+    tiny(shared, WORDS)
+    strict = replace(tiny, filter=Threshold(0.9, keep_best=True), name="strict")
+    trace = strict(shared, WORDS)
+    assert trace == strict(photo, WORDS)
+    assert trace.passes.keys() <= {"image encode"}
+
+
+def test_nine_values_of_lambda_keep_one_matrix(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    prepared = tiny.prepare(photo, WORDS)
+    prepared.run()
+    with measure() as cost:
+        for box in range(1, 10):
+            prepared.run(proposer=replace(tiny.proposer, affinity=Affinity(box / 10)))
+    assert "affinity" not in cost.passes
+    with measure() as cost:
+        prepared.run(proposer=replace(tiny.proposer, affinity=Affinity(rounds=1)))
+    assert cost.passes["affinity"] == 1
+
+
+def test_stages_without_a_hash_are_refused(tiny: ClipAsRnn) -> None:
+    class Listed(list):
+        def __call__(self, probs: np.ndarray) -> np.ndarray:
+            return probs.diagonal() > 0
+
+    with pytest.raises(SettingError, match="hashed, got Listed"):
+        replace(tiny, filter=Listed())
+
+
+def test_a_function_as_a_stage_is_named_in_the_settings(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    """The same settings in every process: no memory address."""
+    model = replace(tiny, prompter=lambda image, region: image)
+    settings = model(photo, WORDS[:2]).settings
+    assert settings["prompter"] == (
+        "tests.test_recurrence.test_a_function_as_a_stage_is_named_in_the_settings.<locals>.<lambda>"
+    )
+    assert "0x" not in str(settings)

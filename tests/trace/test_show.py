@@ -8,20 +8,18 @@ from io import BytesIO
 import numpy as np
 import pytest
 from PIL import Image
+from wcwidth import ljust
 
-from carlab.files.pictures import colour_hex, paint
+from carlab.files.pictures import colour_hex, encoded, paint, shrink
 from carlab.trace.show import (
     columns,
     ending,
     header,
     most_telling,
     outcome,
-    pad,
     painted,
-    png,
     printable,
     shorten,
-    thumbnail,
     times,
     trace_html,
     trace_text,
@@ -77,14 +75,14 @@ def table(text: str) -> list[str]:
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        ({}, "70 x 48 photo"),
-        ({"preset": "offline"}, "70 x 48 photo · offline"),
-        ({"proposer.backbone": "ViT-B/16"}, "70 x 48 photo · ViT-B/16"),
-        ({"classifier.backbone": "ViT-L/14"}, "70 x 48 photo · ViT-L/14"),
-        ({"proposer.backbone": "f", "classifier.backbone": "g"}, "70 x 48 photo · f x g"),
+        ({}, "70 x 48 image"),
+        ({"preset": "offline"}, "70 x 48 image · offline"),
+        ({"proposer.backbone": "ViT-B/16"}, "70 x 48 image · ViT-B/16"),
+        ({"classifier.backbone": "ViT-L/14"}, "70 x 48 image · ViT-L/14"),
+        ({"proposer.backbone": "f", "classifier.backbone": "g"}, "70 x 48 image · f x g"),
         ({"proposer.backbone": "toy, not CLIP", "classifier.backbone": "toy, not CLIP"},
-         "70 x 48 photo · toy, not CLIP"),
-        ({"preset": "\x1b[31mred"}, "70 x 48 photo · \ufffd[31mred"),
+         "70 x 48 image · toy, not CLIP"),
+        ({"preset": "\x1b[31mred"}, "70 x 48 image · \ufffd[31mred"),
     ],
 )  # fmt: skip
 def test_the_header_says_what_is_known(made: dict[str, str], said: str) -> None:
@@ -167,7 +165,7 @@ def test_a_score_that_is_no_number_hides_nothing() -> None:
 )  # fmt: skip
 def test_columns(text: str, wide: int) -> None:
     assert columns(text) == wide
-    assert columns(pad(text, 9)) == 9
+    assert columns(ljust(text, 9)) == 9
 
 
 @pytest.mark.parametrize("text", HOSTILE + CONTROL + OTHER, ids=lambda text: ascii(text)[:30])
@@ -226,7 +224,7 @@ def test_html_greys_what_is_gone() -> None:
 
 
 @pytest.mark.parametrize("size", [(48, 70), (640, 640), (900, 300), (2, 2000), (1, 1)])
-def test_the_picture_is_the_photo_painted(size: tuple[int, int]) -> None:
+def test_the_picture_is_the_image_painted(size: tuple[int, int]) -> None:
     trace = make_trace(size=size)
     data = b64decode(re.search(r"base64,([^']+)", trace_html(trace))[1])
     picture = np.asarray(Image.open(BytesIO(data)))
@@ -238,6 +236,6 @@ def test_the_picture_is_the_photo_painted(size: tuple[int, int]) -> None:
 
 def test_thumbnails_keep_proportions_and_do_not_enlarge() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (30, 60, 3), dtype=np.uint8)
-    assert thumbnail(picture, 20).shape == (10, 20, 3)
-    np.testing.assert_array_equal(thumbnail(picture, 60), picture)
-    np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(png(picture)))), picture)
+    assert shrink(picture, 20).shape == (10, 20, 3)
+    np.testing.assert_array_equal(shrink(picture, 60), picture)
+    np.testing.assert_array_equal(np.asarray(Image.open(BytesIO(encoded(picture)))), picture)

@@ -1,12 +1,12 @@
-"""Ledgers beyond the basics of test_hooks: sums, order, nesting of times, threads."""
+"""The cost of a run: sums, order, nesting of times, threads."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
 
-from carlab import ledger as module
 from carlab.hooks import count, measure, timed
+from carlab.hooks import recording as module
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_time_is_kept_when_the_body_fails(clock: list[float]) -> None:
     assert cost.seconds == {"trunk": 2, "text": 0}
 
 
-def test_a_ledger_sees_only_its_own_scope(clock: list[float]) -> None:
+def test_a_measurement_sees_only_its_own_scope(clock: list[float]) -> None:
     count("before")
     with measure() as outer:
         count("trunk")
@@ -73,14 +73,14 @@ def test_none_open_keeps_nothing_and_hurts_nobody() -> None:
     assert (cost.seconds, cost.passes) == ({}, {})
 
 
-def test_a_ledger_closes_when_the_body_fails() -> None:
+def test_a_measurement_closes_when_the_body_fails() -> None:
     with pytest.raises(ZeroDivisionError), measure() as cost:
         raise ZeroDivisionError
     count("trunk")
     assert not cost.passes
 
 
-def test_threads_do_not_share_ledgers() -> None:
+def test_threads_do_not_share_measurements() -> None:
     with ThreadPoolExecutor(1) as pool, measure() as cost:
         pool.submit(count, "trunk").result()
     assert not cost.passes

@@ -27,7 +27,7 @@ TRACES = {
 
 def test_text_is_a_table() -> None:
     assert trace_text(make_trace()).splitlines() == [
-        "70 x 48 photo · synthetic · toy, not CLIP",
+        "70 x 48 image · synthetic · toy, not CLIP",
         "",
         "  query   step 1   step 2   step 3",
         "  cat      0.800    0.800    0.800   kept",

@@ -1,8 +1,8 @@
 """The benchmark: both schedules give one answer, and make the passes they claim. Seconds are not tested."""
 
 import pytest
-from carlab.cli.bench import report
 
+from benchmarks.commands import report
 from benchmarks.cost import Task, query_names, run_task
 from carlab.backbones import load_backbone
 from carlab.errors import BackboneError

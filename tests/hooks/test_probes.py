@@ -26,7 +26,7 @@ def test_nothing_stays_when_the_body_fails() -> None:
     assert seen[NAME] == 2
     assert passes() == 1
     assert seen[NAME] == 2
-    assert not editing(NAME)
+    assert not editing()
     assert recorded_patterns() == ()
 
 
@@ -86,14 +86,24 @@ def test_the_latest_value_is_kept_and_the_list_is_in_order() -> None:
     assert seen[NAME] == 2
 
 
-def test_editing_knows_whole_names_only() -> None:
+def test_editing_is_known_while_an_edit_is_open() -> None:
     assert not editing()
     with edit(NAME, lambda v: v):
-        assert editing("cam.raw", NAME)
-        assert not editing("cam.raw")
-        assert not editing("filter.*")
+        assert editing()
     with record("*"):
-        assert not editing(NAME)
+        assert not editing()
+
+
+def test_an_edit_gets_a_copy() -> None:
+    value = np.zeros(2)
+
+    def in_place(given: np.ndarray) -> np.ndarray:
+        given += 1
+        return given
+
+    with edit(NAME, in_place):
+        assert probe(NAME, value).tolist() == [1, 1]
+    assert value.tolist() == [0, 0]
 
 
 def test_patterns_of_all_open_recorders() -> None:
@@ -125,5 +135,5 @@ def test_numpy_copies_never_share_memory() -> None:
 
 
 def test_hooks_need_no_torch() -> None:
-    code = "import sys, carlab.probes, carlab.ledger; assert 'torch' not in sys.modules"
+    code = "import sys, carlab.hooks; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -9,16 +9,13 @@ from hypothesis import strategies as st
 
 from carlab.errors import QueryError
 from carlab.queries import (
-    BACKGROUND_SOURCES,
     BACKGROUNDS,
     CAM_TEMPLATE,
     CLASSIFIER_TEMPLATES,
-    background_words,
+    background_queries,
     check_background,
     check_queries,
     check_template,
-    fill,
-    fill_all,
 )
 
 WORDS = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=12)
@@ -170,7 +167,7 @@ def test_background_is_set_arithmetic(words: list[str], queries: list[str]) -> N
     ("background", "said"),
     [
         ("sky", "write ['sky']"),
-        (3, "got int for background; write ['sky'] or background_words('all')"),
+        (3, "got int for background; write ['sky'] or background_queries('all')"),
         ({"sky"}, "write sorted(background)"),
         (["sky", None], "got NoneType in background[1]"),
         (["sky", " "], "only blanks in background[1]"),
@@ -178,8 +175,8 @@ def test_background_is_set_arithmetic(words: list[str], queries: list[str]) -> N
     ],
 )
 def test_bad_background_is_refused(background: object, said: str) -> None:
-    for check in (lambda words: check_background(words, ("cat",)), background_words):
-        if check is background_words and isinstance(background, str):
+    for check in (lambda words: check_background(words, ("cat",)), background_queries):
+        if check is background_queries and isinstance(background, str):
             continue  # there a text is the name of a vocabulary
         with pytest.raises(QueryError) as caught:
             check(background)
@@ -198,16 +195,14 @@ def test_bad_background_is_refused(background: object, said: str) -> None:
     ],
 )
 def test_vocabularies(name: str, count: int, first: str | None, last: str | None) -> None:
-    words = background_words(name)
+    words = background_queries(name)
     assert words == BACKGROUNDS[name] and len(words) == count
     assert (words[0], words[-1]) == (first, last) if words else first is None
     assert check_background(words, ()) == words  # clean, and without repeats
-    assert "CLIP as RNN" in BACKGROUND_SOURCES[name]
 
 
 def test_vocabularies_are_the_named_ones() -> None:
     assert list(BACKGROUNDS) == ["none", "release", "terrestrial", "aquatic-atmospheric", "man-made", "all"]
-    assert BACKGROUNDS.keys() == BACKGROUND_SOURCES.keys()
     kinds = ("terrestrial", "aquatic-atmospheric", "man-made")
     assert set(BACKGROUNDS["all"]) == {word for kind in kinds for word in BACKGROUNDS[kind]}
     # What the paper's lists lack of the released one.
@@ -215,14 +210,14 @@ def test_vocabularies_are_the_named_ones() -> None:
 
 
 def test_words_of_ones_own() -> None:
-    assert background_words([" sky", "Sky", "sea"]) == ("sky", "sea")
-    assert background_words(None) == ()
+    assert background_queries([" sky", "Sky", "sea"]) == ("sky", "sea")
+    assert background_queries(None) == ()
 
 
 @pytest.mark.parametrize("name", ["", "All", "released", "x" * 5000, "a\nb"])
 def test_unknown_vocabulary_is_refused(name: str) -> None:
     with pytest.raises(QueryError) as caught:
-        background_words(name)
+        background_queries(name)
     assert "release, terrestrial" in complaint(caught.value)
 
 
@@ -274,21 +269,3 @@ def test_bad_template_is_refused(template: object) -> None:
     with pytest.raises(QueryError) as caught:
         check_template(template)
     complaint(caught.value)
-
-
-@pytest.mark.parametrize("name", ["cat", "{}", "{0.__class__}", "{", "}", "%s", r"\g<0>", "$&"])
-def test_names_are_filled_in_as_they_are(name: str) -> None:
-    assert fill("a {}.", name) == f"a {name}."
-
-
-@given(WORDS, WORDS, WORDS)
-def test_filling_keeps_every_part(before: str, name: str, after: str) -> None:
-    template = before.replace("{", "").replace("}", "") + "{}" + after.replace("{", "").replace("}", "")
-    assert (
-        fill(check_template(template), name)
-        == template[: template.index("{}")] + name + template[template.index("{}") + 2 :]
-    )
-
-
-def test_fill_all_keeps_the_order() -> None:
-    assert fill_all("a {}.", ["cat", "{}", "ape"]) == ["a cat.", "a {}.", "a ape."]
