@@ -1,8 +1,9 @@
 """Many photos at once: the same traces as one by one, in order, with shared batches and bounded memory."""
 
-import gc
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
@@ -69,12 +70,21 @@ def test_runs_of_one_photo_may_score_differently(tiny: ClipAsRnn) -> None:
         np.testing.assert_allclose(trace.scores, alone.scores, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
-def test_who_stops_listening_leaves_nothing_behind(tiny: ClipAsRnn) -> None:
-    results = run_many(tiny, jobs(5), together=3)
+def test_a_stream_that_is_closed_takes_no_more_jobs(tiny: ClipAsRnn) -> None:
+    taken = []
+
+    def endless() -> Iterator[Job]:
+        for number in count():
+            taken.append(number)
+            yield Job(photos(1)[0], WORDS[:2])
+
+    threads = threading.active_count()
+    results = run_many(tiny, endless(), together=2, workers=0)
     next(results)
+    before = len(taken)
     results.close()
-    gc.collect()
+    assert len(taken) == before
+    assert threading.active_count() == threads, "the decoder's thread still runs"
 
 
 def test_a_bad_job_is_an_error_in_its_place(tiny: ClipAsRnn) -> None:

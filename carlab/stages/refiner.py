@@ -112,13 +112,21 @@ class DenseCrf:
     def _labels(self, image: Image, masks: Maps) -> Int32[np.ndarray, "h w"]:
         height, width = image.shape[:2]
         shrink = sqrt(self.max_volume / (height * width * (len(masks) + 1)))
-        if shrink >= 1:
-            return self._infer(image, resize_maps(masks, height, width))
-        rows, columns = max(1, round(height * shrink)), max(1, round(width * shrink))
-        labels = self._infer(resize(image, rows, columns, "box"), resize_maps(masks, rows, columns))
-        return resize(labels, height, width, "nearest")
+        rows, columns = (max(1, round(min(1.0, shrink) * side)) for side in (height, width))
+        small = image if shrink >= 1 else resize(image, rows, columns, "box")
+        labels = self.marginals(small, resize_maps(masks, rows, columns)).argmax(axis=0).astype(np.int32)
+        return labels if shrink >= 1 else resize(labels, height, width, "nearest")
 
-    def _infer(self, image: Image, masks: Float32[np.ndarray, "k h w"]) -> Int32[np.ndarray, "h w"]:
+    def marginals(
+        self, image: Image, masks: Float32[np.ndarray, "k h w"]
+    ) -> Float32[np.ndarray, "l h w"]:
+        """Return the mean-field marginals of the background and of each mask, which sum to 1 in every pixel.
+
+        Parameters
+        ----------
+        masks
+            Soft masks in pixels.
+        """
         from pydensecrf.densecrf import DenseCRF2D
         from pydensecrf.utils import unary_from_softmax
 
@@ -134,8 +142,7 @@ class DenseCrf:
             rgbim=np.array(released(image) if self.released_image else image, order="C"),  # writable
             compat=self.bilateral_weight,
         )
-        marginals = np.asarray(crf.inference(self.iterations))
-        return marginals.argmax(axis=0).reshape(height, width).astype(np.int32)
+        return np.asarray(crf.inference(self.iterations)).reshape(-1, height, width)
 
 
 def released(image: Image) -> Image:

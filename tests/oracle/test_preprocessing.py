@@ -1,0 +1,47 @@
+"""The classifier's input against transformers' own image processor."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from carlab.recurrence import ClipAsRnn
+from carlab.stages.classifier import TemplateClassifier
+
+SIZES = [(48, 48), (70, 90), (91, 70), (48, 120), (333, 500), (60, 49)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_crop_is_that_of_the_image_processor(
+    size: tuple[int, int], tiny: ClipAsRnn, clip_folders: tuple[Path, Path]
+) -> None:
+    """Resize of the short side, centre crop, scale and normalisation, as CLIP was trained with."""
+    backbone = tiny.classifier.backbone
+    image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
+    classifier = TemplateClassifier(backbone, fit="crop")
+    ours = backbone._pixels(classifier.preprocess(image)[None])
+    processor = CLIPImageProcessorPil.from_pretrained(clip_folders[1])
+    theirs = torch.as_tensor(np.asarray(processor(image, return_tensors="np")["pixel_values"]))
+    assert ours.shape == theirs.shape == (1, 3, 48, 48)
+    if size[0] * 48 // min(size) % 2 == 0 and size[1] * 48 // min(size) % 2 == 0:
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    else:  # an odd margin: the two round the start of the crop differently, by one pixel
+        shifted = [
+            torch.roll(theirs, (rows, columns), (2, 3))[:, :, 1:-1, 1:-1]
+            for rows in (-1, 0, 1)
+            for columns in (-1, 0, 1)
+        ]
+        inner = ours[:, :, 1:-1, 1:-1]
+        assert min(float((inner - other).abs().max()) for other in shifted) < 1e-5
+
+
+def test_a_whole_image_encodes_as_in_transformers(tiny: ClipAsRnn) -> None:
+    """The embedding of a preprocessed image against the model's own forward pass."""
+    backbone = tiny.classifier.backbone
+    images = np.random.default_rng(2).integers(0, 256, (2, 48, 48, 3), dtype=np.uint8)
+    ours = backbone.encode_images(images)
+    with torch.no_grad():
+        features = backbone.model.get_image_features(pixel_values=backbone._pixels(images)).pooler_output
+    np.testing.assert_allclose(ours, torch.nn.functional.normalize(features, dim=-1), atol=1e-5)
