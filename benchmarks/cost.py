@@ -111,7 +111,7 @@ def run_task(task: Task) -> Measurement:
 
 
 def seconds_again(prepared: Prepared) -> float:
-    """Return the median seconds of a further run: another threshold, no refiner, everything encoded before."""
+    """Return the median seconds of a further run: another threshold, no refiner, all encoded before."""
     spent = []
     for theta in np.linspace(0, 1e-4, 5):
         start = perf_counter()

@@ -156,7 +156,7 @@ def run_case(case: Mapping[str, Any], golden: Mapping[str, np.ndarray], f: Froze
 
 
 def compare_step(row: Row, model: ClipAsRnn, trace: Trace, golden: Mapping[str, np.ndarray], t: int) -> None:
-    """Compare CAM, refined CAM, masks, prompted images and probabilities of one step, where the case has them."""
+    """Compare CAM, refined CAM, masks, prompted images and probabilities of one step, as the case has them."""
     step, prefix = trace.steps[t], f"step{t}."
     masks = trace.masks(t)
     probs = step.probs

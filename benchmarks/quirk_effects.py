@@ -62,7 +62,7 @@ def drawn(kinds: tuple[type[Prompt], ...], **values: Any) -> Change:
 
     def change(model: ClipAsRnn) -> ClipAsRnn:
         prompter: Any = model.prompter
-        parts = (replace(part, **values) if isinstance(part, kinds) else part for part in prompter.parts)
+        parts = (replace(part, **values) if isinstance(part, kinds) else part for part in prompter.prompts)
         return replace(model, prompter=Combined(tuple(parts)))
 
     return change

@@ -1,4 +1,4 @@
-"""CLIP architectures with random weights: they recognise nothing, but every forward pass costs what it costs in a trained one."""
+"""CLIP architectures with random weights: they recognise nothing, but cost what trained ones cost."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -11,15 +11,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import partial
-from hashlib import blake2b
 from threading import Lock
 from typing import Any, TypeVar
 
-import numpy as np
 from cachetools import LRUCache
-from jaxtyping import Shaped
 
-from carlab.hooks import editing
+from carlab.hooks import open_edits
 
 LIMIT = 2**29
 """Bytes that a cache holds unless it is given another limit; what was used longest ago goes first."""
@@ -48,7 +45,7 @@ class Cache:
 
     def get(self, key: Hashable, make: Callable[[], V]) -> V:
         """Return the value of `key`; where it is missing, store and return what `make()` returns."""
-        if editing():
+        if open_edits.get():
             return make()
         with self._lock:
             if key in self._values:
@@ -61,7 +58,9 @@ class Cache:
     def get_all(self, keys: Sequence[K], make: Callable[[list[K]], Sequence[V]]) -> list[V]:
         """Return the value of every key; `make(missing)` is called once, for all that are missing."""
         with self._lock:
-            known = {} if editing() else {key: self._values[key] for key in keys if key in self._values}
+            known = (
+                {} if open_edits.get() else {key: self._values[key] for key in keys if key in self._values}
+            )
         missing = [key for key in dict.fromkeys(keys) if key not in known]
         made = make(missing) if missing else ()
         known |= {key: self.get(key, partial(_same, value)) for key, value in zip(missing, made, strict=True)}
@@ -81,11 +80,6 @@ class Cache:
 
 def _same(value: V) -> V:
     return value
-
-
-def digest(values: Shaped[np.ndarray, "..."]) -> bytes:
-    """Return 16 bytes that stand for the values of an array in a key, but not for its shape or type."""
-    return blake2b(values.tobytes(), digest_size=16).digest()
 
 
 def stage_key(stage: Any, *irrelevant: str) -> tuple[Any, ...]:

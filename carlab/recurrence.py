@@ -9,17 +9,17 @@ its way through the loop; `recur` is the loop, for one run or for several in loc
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from carlab import hooks
-from carlab.cache import digest
 from carlab.errors import SettingError
 from carlab.files.pictures import resize
 from carlab.files.shapes import Image, Maps, Masks
-from carlab.hooks import Recording, collect, measure, probe, progress, recorded_patterns, timed
+from carlab.hooks import Recording, collect, probe, progress, recorded_patterns, timed
 from carlab.photo import Photo
 from carlab.queries import check_background, check_queries
 from carlab.stages.base import MaskClassifier, MaskProposer, QueryFilter, Refiner, VisualPrompter
@@ -232,12 +232,13 @@ class Run:
         self.steps: list[Step] = []
         self.stop: str | None = None
         """Why the loop ended; None while it goes on."""
-        self.cost, self.end = Recording(), Recording(recorded_patterns())
+        self.patterns = recorded_patterns()
+        self.cost, self.end = Recording(), Recording(self.patterns)
         self.inputs = photo.prepare(model.proposer, model.classifier, self.queries, self.background)
 
     def draw(self) -> None:
         """Propose a mask for every active query, and draw each onto the image."""
-        self.step = Recording(recorded_patterns())
+        self.step = Recording(self.patterns)
         with collect(self.step):
             with timed("propose"):
                 self.proposal = self.model.proposer(self.inputs.proposals, self.active, len(self.steps))
@@ -261,7 +262,7 @@ class Run:
         )
         self.steps.append(step)
         self.cost.add(self.step)
-        self.active, self.stop = step.survivors, stop_reason(self.model, self.steps)
+        self.active, self.stop = self.active[kept], stop_reason(self.model, self.steps)
         if self.stop is not None:
             with collect(self.end):
                 self.soft = probe("refine.masks", step.masks[kept])
@@ -270,7 +271,7 @@ class Run:
     def refine_key(self) -> tuple[Any, ...]:
         """Key of the final masks in the photo's cache."""
         soft = self.soft
-        return ("refined", self.model.refiner, soft.shape, digest(soft), recorded_patterns())
+        return ("refined", self.model.refiner, soft.shape, blake2b(soft.tobytes()).digest(), self.patterns)
 
     def trace(self, refine: "Refine | None" = None) -> Trace:
         """Refine the survivors' masks, unless the photo's cache holds the result, and return what happened.
@@ -307,9 +308,8 @@ class Run:
         model, image, get = self.model, self.photo.image, self.photo.cache.get
         # One full-size mask at a time: at 12 megapixels a hundred would not fit.
         region = cache(lambda: resize(mask, *image.shape[:2]) > model.mask_threshold)
-        pixels = get(
-            ("region", model.mask_threshold, mask.shape, digest(mask)), lambda: digest(np.packbits(region()))
-        )
+        key = ("region", model.mask_threshold, mask.shape, blake2b(mask.tobytes()).digest())
+        pixels = get(key, lambda: blake2b(np.packbits(region()).tobytes()).digest())
         return get(
             ("prompted", model.prompter, model.classifier, pixels),
             lambda: Prompted(model.classifier.preprocess(model.prompter(image, region()))),
@@ -355,7 +355,7 @@ def embed(runs: Sequence[Run], batch: int) -> None:
         for start in range(0, len(missing), batch):
             progress("encode", start, len(missing))
             part = missing[start : start + batch]
-            with measure() as cost:
+            with collect(Recording()) as cost:
                 embeddings = classifier.encode_images(np.stack([prompted.image for prompted in part]))
             for prompted, embedding in zip(part, embeddings, strict=True):
                 prompted.embedding = embedding

@@ -150,7 +150,7 @@ def code(values: Mapping[str, Any]) -> str:
 
 
 def _prompter(model: "ClipAsRnn") -> str | None:
-    parts = getattr(model.prompter, "parts", ())
+    parts = getattr(model.prompter, "prompts", ())
     plain = {prompt(): name for name, prompt in PROMPTS.items()}
     known = plain | {prompt.as_released(): name for prompt, name in plain.items()}
     names = [known.get(part) for part in parts]

@@ -46,9 +46,9 @@ def test_the_numbers_are_those_of_the_paper(kind: str, dataset: str, clip_folder
     assert model.filter.theta == (released if is_release else written)
     assert model.proposer.affinity.box_threshold == box
     expected = prompts((drawn if is_release else drawn_in_paper).split())
-    assert model.prompter.parts == (expected.as_released() if is_release else expected).parts
+    assert model.prompter.prompts == (expected.as_released() if is_release else expected).prompts
     second = prompts(stuff.split()) if stuff != drawn else expected
-    assert stuff_pass(model).prompter.parts == (second.as_released() if is_release else second).parts
+    assert stuff_pass(model).prompter.prompts == (second.as_released() if is_release else second).prompts
     assert model.proposer.compete == model.refiner.compete == (not referring)
     assert NUMBERS[dataset].classifier == scoring
     matched = match_regions(model, "superpixels").refiner
@@ -82,7 +82,7 @@ def test_reference_has_every_quirk_and_paper_none(clip_folders: tuple[Path, Path
     assert (backbone.positions, plain.positions) == ("bilinear half", "bicubic")
     assert (backbone.side_multiple, plain.side_multiple) == (16, None)
     assert released.prompter == Circle(engine="opencv") + Blur(engine="opencv")
-    assert stuff_pass(build("reference", "context", clip_folders)).prompter.parts[1] == Grey(swapped=True)
+    assert stuff_pass(build("reference", "context", clip_folders)).prompter.prompts[1] == Grey(swapped=True)
     assert released.background == BACKGROUNDS["release"]
     assert written.background == BACKGROUNDS["all"]
 

@@ -10,7 +10,7 @@ import pytest
 import carlab
 from carlab.backbones import Trunk
 from carlab.errors import CarlabError, ProbeError, QueryError, SettingError
-from carlab.hooks import PROBES, editing, measure, record, recorded_patterns, watching
+from carlab.hooks import PROBES, measure, open_edits, record, recorded_patterns, watching
 from carlab.photo import Photo
 from carlab.presets import match_regions
 from carlab.recurrence import ClipAsRnn
@@ -192,7 +192,7 @@ def test_nothing_stays_behind_after_an_exception(tiny: ClipAsRnn, photo: np.ndar
         carlab.edit("classify.probs", broken),
     ):
         tiny(photo, WORDS)
-    assert not editing()
+    assert not open_edits.get()
     assert recorded_patterns() == ()
     assert tiny(photo, WORDS).steps
 

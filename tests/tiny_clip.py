@@ -2,7 +2,9 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from transformers import CLIPConfig, CLIPModel
 
@@ -53,3 +55,9 @@ def byte_letters() -> list[int]:
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [byte for byte in range(256) if byte not in plain]
     return [*plain, *(256 + k for k in range(len(rest)))]
+
+
+def pixel_values(backbone: Any, images: np.ndarray) -> torch.Tensor:
+    """Input of the vision model, (m, 3, h, w): scaled and normalised, as CLIP was trained with."""
+    scaled = (images.astype(np.float32) / 255 - np.array(backbone.mean)) / np.array(backbone.std)
+    return torch.tensor(scaled.transpose(0, 3, 1, 2), dtype=backbone.model.dtype)

@@ -13,7 +13,7 @@ DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
 LOADERS: dict[str, Callable[..., FrozenVlm]] = {}
-"""Loaders of one's own by prefix: "toy:NAME" is loaded by `LOADERS["toy"](NAME, device=, dtype=, **options)`."""
+"""Loaders of one's own by prefix: `LOADERS["toy"](NAME, device=, dtype=, **options)` loads "toy:NAME"."""
 
 
 def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **options: Any) -> FrozenVlm:

@@ -19,6 +19,7 @@ from torch.nn import functional
 from carlab.backbones.base import TEXT_BYTES, Trunk, cached_embeddings
 from carlab.cache import Cache
 from carlab.files.pictures import resize
+from carlab.files.shapes import Image
 from carlab.hooks import timed
 
 AFFINITY_BLOCKS = 8
@@ -61,19 +62,17 @@ class Vit:
     side_multiple: int | None = None
     max_side: int = 1024
     texts: Cache = field(default_factory=lambda: Cache(TEXT_BYTES))
+    input_side: int = field(init=False)
+    """Side in pixels of the images that the checkpoint was trained on."""
+    device: torch.device = field(init=False)
+    """Device of the weights."""
 
     def __repr__(self) -> str:
         return f"<{self.name}>"  # a stage that holds a model is still printed in one line
 
-    @cached_property
-    def input_side(self) -> int:
-        """Side in pixels of the images that the checkpoint was trained on."""
-        return int(self.model.config.vision_config.image_size)
-
-    @cached_property
-    def device(self) -> torch.device:
-        """Device of the weights."""
-        return self.model.logit_scale.device
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "input_side", int(self.model.config.vision_config.image_size))
+        object.__setattr__(self, "device", self.model.logit_scale.device)
 
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q d"]:
@@ -91,12 +90,12 @@ class Vit:
         raise NotImplementedError
 
     @torch.no_grad()
-    def trunk(self, image: UInt8[np.ndarray, "h w 3"]) -> Trunk:
+    def trunk(self, image: Image) -> Trunk:
         """Run all blocks but the last, once; see `Trunk`."""
         with timed("trunk", passes=1):
-            pixels = self._pixels(self._resized(image)[None])
+            resized = self._resized(image)
             patch = self._vision.embeddings.patch_size
-            tokens = self._vision.pre_layrnorm(self._embed(pixels))[0]
+            tokens = self._vision.pre_layrnorm(self._embed(resized[None]))[0]
             *blocks, last = self._vision.encoder.layers
             recorded = min(AFFINITY_BLOCKS, len(blocks) + 1) - 1
             relations = torch.zeros((), device=self.device)
@@ -112,7 +111,7 @@ class Vit:
             normed = self._tail_block.layer_norm1(tokens)
         return Trunk(
             activations=normed[1:],
-            grid=(pixels.shape[2] // patch, pixels.shape[3] // patch),
+            grid=(resized.shape[0] // patch, resized.shape[1] // patch),
             relations=relations / (recorded + 1),
             relation_kind="attention",
             state=(tokens, normed[:1]),
@@ -132,7 +131,7 @@ class Vit:
     ) -> Float[Tensor, "m d"]:
         """Return unit-norm image embeddings from the class token."""
         with timed("image encode", passes=len(images)):
-            tokens = self._vision.pre_layrnorm(self._embed(self._pixels(images)))
+            tokens = self._vision.pre_layrnorm(self._embed(images))
             blocks = self._vision.encoder.layers
             for block in blocks[: len(blocks) - skip_blocks]:
                 tokens = block(tokens, None)
@@ -160,23 +159,21 @@ class Vit:
     def _tail_norm(self) -> torch.nn.Module:
         return _at_least_single(self._vision.post_layernorm, self._tail_dtype)
 
-    def _resized(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
+    def _resized(self, image: Image) -> UInt8[np.ndarray, "h2 w2 3"]:
         shrink = min(1.0, self.max_side / max(image.shape[:2]))
         multiple = self.side_multiple or self._vision.embeddings.patch_size
         rows, columns = (ceil(shrink * side / multiple) * multiple for side in image.shape[:2])
         return resize(image, rows, columns, method="bicubic")
 
-    def _pixels(self, images: UInt8[np.ndarray, "m h w 3"]) -> Float[Tensor, "m 3 h w"]:
+    def _embed(self, images: UInt8[np.ndarray, "m h w 3"]) -> Float[Tensor, "m n c"]:
+        """Normalise the pixels, and embed patches and positions."""
         pixels = torch.tensor(images).to(self.device).permute(0, 3, 1, 2).float() / 255
         mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (self.mean, self.std))
-        return ((pixels - mean) / std).to(self.model.dtype)
-
-    def _embed(self, pixels: Float[Tensor, "m 3 h w"]) -> Float[Tensor, "m n c"]:
         embeddings = self._vision.embeddings
-        patches = embeddings.patch_embedding(pixels)
+        patches = embeddings.patch_embedding(((pixels - mean) / std).to(self.model.dtype))
         grid = tuple(patches.shape[2:])
         positions = resize_positions(embeddings.position_embedding.weight, grid, self.positions)
-        class_tokens = embeddings.class_embedding.expand(len(pixels), 1, -1)
+        class_tokens = embeddings.class_embedding.expand(len(images), 1, -1)
         return torch.cat([class_tokens, patches.flatten(2).mT], dim=1) + positions
 
 

@@ -61,7 +61,8 @@ class Recording:
 
 
 _open: ContextVar[tuple[Recording, ...]] = ContextVar("carlab_recordings", default=())
-_edits: ContextVar[tuple[tuple[str, Callable[[Any], Any]], ...]] = ContextVar("carlab_edits", default=())
+open_edits: ContextVar[tuple[tuple[str, Callable[[Any], Any]], ...]] = ContextVar("carlab_edits", default=())
+"""Name and function of every open edit: while there is one, no cache may be read or filled."""
 _watch: ContextVar[Watch | None] = ContextVar("carlab_watch", default=None)
 
 
@@ -112,11 +113,11 @@ def edit(name: str, fn: Callable[[Any], Any]) -> Iterator[None]:
         If there is no such probe; later, if `fn` changes shape or type.
     """
     check_patterns((name,), exact=True)
-    token = _edits.set((*_edits.get(), (name, fn)))
+    token = open_edits.set((*open_edits.get(), (name, fn)))
     try:
         yield
     finally:
-        _edits.reset(token)
+        open_edits.reset(token)
 
 
 @contextmanager
@@ -129,30 +130,19 @@ def watching(watch: Watch) -> Iterator[None]:
         _watch.reset(token)
 
 
-def probe(name: str, value: Any) -> Any:
-    """Apply the open edits of `name` to `value`, record the result, and return it."""
-    return note(name, edited(name, value))
+def probe(name: str, value: Any, *, edit: bool = True, record: bool = True) -> Any:
+    """Apply the open edits of `name` to a copy of `value`, record the result, and return it.
 
-
-def edited(name: str, value: Any) -> Any:
-    """Apply the open edits of `name`; without any, `value` itself is returned."""
-    for wanted, fn in _edits.get():
-        if wanted == name:
+    Without an edit `value` itself is returned. A stage whose values come from a cache edits them where they
+    are computed (`record=False`), and records them where they are used (`edit=False`).
+    """
+    for wanted, fn in open_edits.get():
+        if edit and wanted == name:
             value = _checked(name, value, fn(value.clone() if hasattr(value, "clone") else value.copy()))
-    return value
-
-
-def note(name: str, value: Any) -> Any:
-    """Record `value` under `name` wherever a recording wants it, and return it."""
     for recording in _open.get():
-        if any(fnmatchcase(name, pattern) for pattern in recording.patterns):
+        if record and any(fnmatchcase(name, pattern) for pattern in recording.patterns):
             recording.probes[name] = as_numpy(value)
     return value
-
-
-def editing() -> bool:
-    """Whether any edit is open: then nothing may be read from a cache, or stored in one."""
-    return bool(_edits.get())
 
 
 def recorded_patterns() -> tuple[str, ...]:
@@ -163,8 +153,6 @@ def recorded_patterns() -> tuple[str, ...]:
 @contextmanager
 def timed(name: str, passes: int = 0) -> Iterator[None]:
     """Add the seconds spent inside the `with` to `name`, and so many forward passes."""
-    if passes:
-        count(name, passes)
     start = perf_counter()
     try:
         yield
@@ -172,6 +160,8 @@ def timed(name: str, passes: int = 0) -> Iterator[None]:
         seconds = perf_counter() - start
         for recording in _open.get():
             recording.seconds[name] = recording.seconds.get(name, 0.0) + seconds
+            if passes:
+                recording.passes[name] = recording.passes.get(name, 0) + passes
 
 
 def count(name: str, passes: int = 1) -> None:

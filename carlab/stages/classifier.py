@@ -111,13 +111,13 @@ class TemplateClassifier:
         BackboneError
             If the model returns NaN or infinity.
         """
-        embeddings = as_numpy(self.backbone.encode_images(images, skip_blocks=self.skip_blocks))
+        embeddings = self.backbone.encode_images(images, skip_blocks=self.skip_blocks).float().cpu().numpy()
         if not np.isfinite(embeddings).all():
             raise BackboneError(
                 f"expected finite image embeddings, got NaN or infinity from {self.backbone.name}; "
                 "use float32, or load the weights again"
             )
-        return embeddings.astype(np.float32)
+        return embeddings
 
     def __call__(
         self,
@@ -127,7 +127,7 @@ class TemplateClassifier:
     ) -> Float32[np.ndarray, "q q"]:
         """Return P_t: row = prompted image, column = active query; rows sum to 1."""
         images, some = torch.from_numpy(embeddings), torch.from_numpy(texts[:, active])
-        logits = np.stack([as_numpy(self.backbone.logits(images, rows)) for rows in some])
+        logits = torch.stack([self.backbone.logits(images, rows) for rows in some]).cpu().numpy()
         probs = softmax(probe("classify.logits", logits), axis=-1)
         probs = probs[0] if self.ensemble == "embeddings" else softmax(probs.sum(axis=0), axis=-1)
         return np.asarray(probe("classify.probs", probs.astype(np.float32)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 from scipy import ndimage
 from skimage import draw
 
@@ -55,18 +55,21 @@ class Prompt:
         region
             True inside.
         """
-        return self.draw(image, region) if region.any() else image
+        if region.any():
+            for prompt in self.prompts:
+                image = prompt.draw(image, region)
+        return image
 
     def draw(self, image: Image, region: Mask) -> UInt8[np.ndarray, "h2 w2 3"]:
         """Draw a region that is not empty."""
         raise NotImplementedError
 
     def __add__(self, other: "Prompt") -> "Combined":
-        return Combined((*self.parts, *other.parts))
+        return Combined((*self.prompts, *other.prompts))
 
     @property
-    def parts(self) -> tuple["Prompt", ...]:
-        """The single prompts that this one is made of."""
+    def prompts(self) -> tuple["Prompt", ...]:
+        """The single prompts that this one is made of, in the order in which they are drawn."""
         return (self,)
 
     def as_released(self) -> "Prompt":
@@ -80,28 +83,18 @@ class Combined(Prompt):
 
     Examples
     --------
-    >>> [type(part).__name__ for part in (Circle() + Blur()).parts]
+    >>> [type(prompt).__name__ for prompt in (Circle() + Blur()).prompts]
     ['Blur', 'Circle']
     """
 
-    prompts: tuple[Prompt, ...] = ()
+    prompts: tuple[Prompt, ...] = ()  # a field in place of the property
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "prompts", tuple(sorted(self.prompts, key=lambda prompt: prompt.rank)))
-
-    @property
-    def parts(self) -> tuple[Prompt, ...]:
-        """The single prompts, in the order in which they are drawn."""
-        return self.prompts
-
-    def draw(self, image: Image, region: Mask) -> UInt8[np.ndarray, "h2 w2 3"]:
-        """Draw each prompt on the result of the one before."""
-        for prompt in self.prompts:
-            image = prompt.draw(image, region)
-        return image
+        single = [part for prompt in self.prompts for part in prompt.prompts]
+        object.__setattr__(self, "prompts", tuple(sorted(single, key=lambda prompt: prompt.rank)))
 
     def as_released(self) -> "Combined":
-        """Return every part with the drawing of the released code."""
+        """Return every prompt with the drawing of the released code."""
         return Combined(tuple(prompt.as_released() for prompt in self.prompts))
 
 
@@ -176,7 +169,7 @@ class Black(Prompt):
 
 @dataclass(frozen=True)
 class Outline(Prompt):
-    """Base of the outlines; a subclass overrides `area`, and `trace_released` for OpenCV.
+    """Base of the outlines.
 
     Parameters
     ----------
@@ -198,26 +191,11 @@ class Outline(Prompt):
                 f"expected a line width of 1 pixel or more, got {self.width}; the release uses 1"
             )
 
-    def draw(self, image: Image, region: Mask) -> Image:
-        """Draw the border of `area`."""
-        drawn = image.copy()
-        if self.engine == "opencv":
-            import cv2
-
-            self.trace_released(cv2, drawn, region)
-            return drawn
-        area = self.area(region)
+    def _border(self, image: Image, area: Mask) -> Image:
         # The outside of the image counts as inside: no line along the image's own border.
-        drawn[area & ~ndimage.binary_erosion(area, iterations=self.width, border_value=1)] = self.colour
+        drawn, core = image.copy(), ndimage.binary_erosion(area, iterations=self.width, border_value=1)
+        drawn[area & ~core] = self.colour
         return drawn
-
-    def area(self, region: Mask) -> Bool[np.ndarray, "h w"]:
-        """Return the filled shape whose border is drawn."""
-        raise NotImplementedError
-
-    def trace_released(self, cv2: Any, drawn: Image, region: Mask) -> None:
-        """Draw onto `drawn` by OpenCV."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -226,17 +204,17 @@ class Circle(Outline):
 
     rank: ClassVar[int] = 4
 
-    def area(self, region: Mask) -> Mask:
-        """Return the filled ellipse."""
-        frame, area = Frame.of(region), np.zeros(region.shape, dtype=bool)
-        rows, columns = (axis + 0.5 for axis in frame.axes)
-        area[draw.ellipse(*frame.centre, rows, columns, shape=region.shape)] = True
-        return area
-
-    def trace_released(self, cv2: Any, drawn: Image, region: Mask) -> None:
-        """Draw the ellipse by OpenCV."""
+    def draw(self, image: Image, region: Mask) -> Image:
+        """Draw the ellipse."""
         frame = Frame.of(region)
-        cv2.ellipse(drawn, frame.centre[::-1], frame.axes[::-1], 0, 0, 360, self.colour, self.width)
+        if self.engine == "opencv":
+            import cv2
+
+            axes = frame.axes[::-1]
+            return cv2.ellipse(image.copy(), frame.centre[::-1], axes, 0, 0, 360, self.colour, self.width)
+        area, (rows, columns) = np.zeros(region.shape, dtype=bool), frame.axes
+        area[draw.ellipse(*frame.centre, rows + 0.5, columns + 0.5, shape=region.shape)] = True
+        return self._border(image, area)
 
 
 @dataclass(frozen=True)
@@ -253,24 +231,18 @@ class Rectangle(Outline):
     released: ClassVar[dict[str, Any]] = {"engine": "opencv", "centred": True}
     centred: bool = False
 
-    def area(self, region: Mask) -> Mask:
-        """Return the filled box."""
-        top, bottom, left, right = self._box(region)
+    def draw(self, image: Image, region: Mask) -> Image:
+        """Draw the box."""
+        top, bottom, left, right, (row, column), (height, width) = Frame.of(region)
+        if self.centred:
+            top, bottom, left, right = row - height, row + height, column - width, column + width
+        if self.engine == "opencv":
+            import cv2
+
+            return cv2.rectangle(image.copy(), (left, top), (right, bottom), self.colour, self.width)
         area = np.zeros(region.shape, dtype=bool)
         area[max(0, top) : bottom + 1, max(0, left) : right + 1] = True
-        return area
-
-    def trace_released(self, cv2: Any, drawn: Image, region: Mask) -> None:
-        """Draw the box by OpenCV."""
-        top, bottom, left, right = self._box(region)
-        cv2.rectangle(drawn, (left, top), (right, bottom), self.colour, self.width)
-
-    def _box(self, region: Mask) -> tuple[int, int, int, int]:
-        frame = Frame.of(region)
-        if not self.centred:
-            return frame.top, frame.bottom, frame.left, frame.right
-        (row, column), (height, width) = frame.centre, frame.axes
-        return row - height, row + height, column - width, column + width
+        return self._border(image, area)
 
 
 @dataclass(frozen=True)
@@ -279,15 +251,16 @@ class Contour(Outline):
 
     rank: ClassVar[int] = 6
 
-    def area(self, region: Mask) -> Mask:
-        """Return the region without its holes."""
-        return np.asarray(ndimage.binary_fill_holes(region))
+    def draw(self, image: Image, region: Mask) -> Image:
+        """Draw the contours."""
+        filled = np.asarray(ndimage.binary_fill_holes(region))
+        if self.engine == "opencv":
+            import cv2
 
-    def trace_released(self, cv2: Any, drawn: Image, region: Mask) -> None:
-        """Draw the contours by OpenCV."""
-        filled = self.area(region).astype(np.uint8)
-        lines, _ = cv2.findContours(filled, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-        cv2.drawContours(drawn, lines, -1, self.colour, self.width)
+            mode, method = cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
+            lines, _ = cv2.findContours(filled.astype(np.uint8), mode, method)
+            return cv2.drawContours(image.copy(), lines, -1, self.colour, self.width)
+        return self._border(image, filled)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ text. So |Q| + 1 vector-Jacobian products, once an image, give every CAM of ever
 the queries and every background weight, by arithmetic (docs/method.md, section 2).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import log
 from typing import ClassVar, NamedTuple
@@ -26,7 +26,7 @@ from carlab.backbones.base import FrozenVlm, Trunk
 from carlab.cache import Cache, stage_key
 from carlab.errors import BackboneError, SettingError
 from carlab.files.shapes import Maps
-from carlab.hooks import as_numpy, count, edited, note, probe, timed
+from carlab.hooks import as_numpy, count, probe, timed
 from carlab.photo import Photo
 from carlab.queries import CAM_TEMPLATE, check_template
 from carlab.stages.affinity import Affinity
@@ -65,11 +65,14 @@ class Proposals:
         Output of the backbone's trunk.
     transition
         D of the affinity; None without affinity.
-    evidence
-        By text, and of the background under the tuple of its texts; it grows when a step uses another
-        template.
+    queries, background
+        All of them; what is active refers to the queries by index.
     store
-        The same of all queries the image was ever prepared for.
+        Evidence of all queries that the image was ever prepared for, by text.
+    own
+        By template: the evidence of each query by index, as far as it was needed.
+    context
+        Of the background, its weight included; None: no background.
     """
 
     trunk: Trunk
@@ -77,7 +80,8 @@ class Proposals:
     queries: tuple[str, ...]
     background: tuple[str, ...]
     store: Cache
-    evidence: dict[Key, Evidence] = field(default_factory=dict)
+    own: dict[str, dict[int, Evidence]] = field(default_factory=dict)
+    context: Evidence | None = None
 
     nbytes: ClassVar[int] = 0
     """Of its own in a cache, which counts trunk and transition under keys of their own."""
@@ -138,7 +142,7 @@ class GradCam:
         "background_weight",
         "keep_probability",
     )
-    """Fields that the evidence of a text does not depend on; a further field of a variant is not among them."""
+    """Fields that the evidence of a text does not depend on; a variant's own fields are not among them."""
 
     def __post_init__(self) -> None:
         for template in (self.template, self.first_template):
@@ -172,16 +176,27 @@ class GradCam:
             transition = probe("affinity.transition", get(key, lambda: self._transition(trunk)))
         store = get(("evidence", *stage_key(self, *self.ARITHMETIC)), lambda: Cache(EVIDENCE_BYTES))
         proposals = Proposals(trunk, transition, tuple(queries), background, store)
-        own, context = self._evidence(proposals, proposals.queries, 0)
-        _note(own, context)
+        # str.replace, never str.format: a query is the user's text and may hold braces itself.
+        against = tuple(self.template.replace("{}", query) for query in background)
+        self._gather(
+            proposals,
+            self.first_template or self.template,
+            range(len(queries)),
+            against if self.background_weight else (),
+        )
+        self._record(proposals)
         return proposals
 
     def __call__(self, proposals: Proposals, active: Int[np.ndarray, " q"], t: int) -> Proposal:
         """Return CAMs and soft masks of the active queries in step `t` (from 0)."""
-        own, context = self._evidence(proposals, [proposals.queries[query] for query in active], t)
-        raw = self.closed_form(own, context)
+        template = self.template if t or self.first_template is None else self.first_template
+        known = proposals.own.get(template, {})
+        if not all(query in known for query in active):
+            known = self._gather(proposals, template, active.tolist())
+        own = [known[query] for query in active]
+        raw = self.closed_form(own, proposals.context)
         flat = ~raw.any(axis=1)
-        if context is not None and flat.any():  # nothing stood out: compare without background
+        if proposals.context is not None and flat.any():  # nothing stood out: compare without background
             raw[flat] = self.closed_form(own, None)[flat]
         maps = probe("cam.raw", raw.reshape(-1, *proposals.trunk.grid).astype(np.float32))
         cams = probe("cam.normalised", min_max(maps))
@@ -206,17 +221,17 @@ class GradCam:
             leaf = trunk.activations.detach().requires_grad_()
             with torch.enable_grad():
                 logits = self.backbone.logits(self.backbone.tail(trunk, leaf)[None], embeddings)[0]
-            own = edited("cam.logits", logits.detach()[: len(texts)])
+            own = probe("cam.logits", logits.detach()[: len(texts)], record=False)
             parts = [as_numpy(logit[None]) for logit in own]
             cotangents = torch.eye(len(texts), len(logits), device=logits.device, dtype=logits.dtype)
             levels = as_numpy(own)
             if background:
-                context = edited("cam.background", logits.detach()[len(texts) :])
+                context = probe("cam.background", logits.detach()[len(texts) :], record=False)
                 mixed = torch.cat([torch.zeros_like(own), context.softmax(0)])
                 cotangents = torch.cat([cotangents, mixed[None]])
                 levels = np.append(levels, as_numpy(context.logsumexp(0)))
                 parts.append(as_numpy(context))
-            gradients = edited("cam.gradients", mean_gradients(logits, leaf, cotangents))
+            gradients = probe("cam.gradients", mean_gradients(logits, leaf, cotangents), record=False)
             maps = as_numpy(gradients @ leaf.detach().T)
         if not (np.isfinite(levels).all() and np.isfinite(maps).all()):
             raise BackboneError(
@@ -236,7 +251,9 @@ class GradCam:
         context
             Of the background, its weight included; None: no background.
         """
-        logits, maps = _stacked([*own, context] if context is not None else own)
+        everything = [*own, context] if context is not None else own
+        logits = np.array([one.logit for one in everything], dtype=np.float64)
+        maps = np.array([one.map for one in everything], dtype=np.float64)
         q = len(own)
         if self.compete:
             probs = softmax(logits)
@@ -249,30 +266,35 @@ class GradCam:
         raw = np.maximum(maps[:q] - mixture, 0)
         return np.asarray(raw * shares[:, None] if self.keep_probability else raw)
 
-    def _evidence(
-        self, proposals: Proposals, queries: Sequence[str], t: int
-    ) -> tuple[list[Evidence], Evidence | None]:
-        """Return the evidence of some queries and of the background, as they are written in step `t`."""
-        template = self.template if t or self.first_template is None else self.first_template
-        # str.replace, never str.format: a query is the user's text and may hold braces itself.
-        texts = [template.replace("{}", query) for query in queries]
-        against = proposals.background if self.background_weight else ()
-        background = tuple(self.template.replace("{}", query) for query in against)
-        wanted: list[Key] = [*texts, background] if background else [*texts]
-        missing = [text for text in wanted if text not in proposals.evidence]
-        if missing:
-            found = proposals.store.get_all(missing, lambda keys: self._gather(proposals.trunk, keys))
-            proposals.evidence.update(zip(missing, found, strict=True))
-        own = [proposals.evidence[text] for text in texts]
-        if not background:
-            return own, None
-        context = proposals.evidence[background]
-        return own, context._replace(logit=context.logit + log(self.background_weight))
+    def _gather(
+        self, proposals: Proposals, template: str, queries: Iterable[int], background: tuple[str, ...] = ()
+    ) -> dict[int, Evidence]:
+        """Make sure that the evidence of some queries, as a template writes them, is there."""
+        known = proposals.own.setdefault(template, {})
+        missing = [query for query in queries if query not in known]
+        texts: list[Key] = [template.replace("{}", proposals.queries[query]) for query in missing]
 
-    def _gather(self, trunk: Trunk, keys: Sequence[Key]) -> list[Evidence]:
-        texts = [key for key in keys if isinstance(key, str)]
-        background = next((key for key in keys if isinstance(key, tuple)), ())
-        return self.gather(trunk, texts, background)
+        def make(keys: Sequence[Key]) -> list[Evidence]:
+            together = next((key for key in keys if isinstance(key, tuple)), ())
+            return self.gather(proposals.trunk, [key for key in keys if isinstance(key, str)], together)
+
+        found = proposals.store.get_all([*texts, background] if background else texts, make)
+        known.update(zip(missing, found, strict=False))
+        if background:
+            context = found[-1]
+            weighted = context.logit + log(self.background_weight)
+            proposals.context = context._replace(logit=weighted)
+        return known
+
+    def _record(self, proposals: Proposals) -> None:
+        """Record logits and gradients of all queries, whichever of them came from the cache."""
+        (own,) = proposals.own.values()
+        everything = [*own.values(), proposals.context] if proposals.context is not None else [*own.values()]
+        parts = [one.parts for one in everything]
+        probe("cam.logits", np.concatenate(parts[: len(own)]), edit=False)
+        probe("cam.gradients", np.stack([one.gradient for one in everything]), edit=False)
+        if proposals.context is not None:
+            probe("cam.background", parts[-1], edit=False)
 
     def _transition(self, trunk: Trunk) -> Float[Tensor, "n n"]:
         assert self.affinity is not None  # noqa: S101 - for the type checker
@@ -307,19 +329,3 @@ def min_max(maps: Maps) -> Maps:
     low = maps.min(axis=(1, 2), keepdims=True)
     span = (maps - low).max(axis=(1, 2), keepdims=True)
     return ((maps - low) / (span + np.float32(1e-15))).astype(np.float32)
-
-
-def _stacked(
-    evidence: Sequence[Evidence],
-) -> tuple[Float64[np.ndarray, " v"], Float64[np.ndarray, "v n"]]:
-    logits = np.array([one.logit for one in evidence], dtype=np.float64)
-    return logits, np.array([one.map for one in evidence], dtype=np.float64)
-
-
-def _note(own: Sequence[Evidence], context: Evidence | None) -> None:
-    """Record logits and gradients of all queries, whichever of them came from a cache."""
-    everything = [*own, context] if context is not None else own
-    note("cam.logits", np.concatenate([one.parts for one in own]))
-    note("cam.gradients", np.stack([one.gradient for one in everything]))
-    if context is not None:
-        note("cam.background", context.parts)

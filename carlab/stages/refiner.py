@@ -117,9 +117,7 @@ class DenseCrf:
         labels = self.marginals(small, resize_maps(masks, rows, columns)).argmax(axis=0).astype(np.int32)
         return labels if shrink >= 1 else resize(labels, height, width, "nearest")
 
-    def marginals(
-        self, image: Image, masks: Float32[np.ndarray, "k h w"]
-    ) -> Float32[np.ndarray, "l h w"]:
+    def marginals(self, image: Image, masks: Float32[np.ndarray, "k h w"]) -> Float32[np.ndarray, "l h w"]:
         """Return the mean-field marginals of the background and of each mask, which sum to 1 in every pixel.
 
         Parameters

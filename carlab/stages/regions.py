@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
-from carlab.cache import Cache, digest
+from carlab.cache import Cache
 from carlab.errors import SettingError
 from carlab.files.pictures import resize
 from carlab.files.shapes import Image, Maps, Mask, Masks
@@ -136,7 +137,7 @@ class RegionMatch:
             found = self.regions(image)
             return found.shape, np.packbits(found)
 
-        shape, bits = _cache.get((self.regions, image.shape, digest(image)), make)
+        shape, bits = _cache.get((self.regions, image.shape, blake2b(image.tobytes()).digest()), make)
         return np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
 
     def _replace(

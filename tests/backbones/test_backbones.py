@@ -19,13 +19,13 @@ from carlab.backbones import FrozenVlm, hub, load_backbone
 from carlab.backbones.clip import Clip
 from carlab.errors import BackboneError, QueryError, SettingError
 from carlab.recurrence import ClipAsRnn
-from tests.tiny_clip import save_tiny_clip
+from tests.tiny_clip import pixel_values, save_tiny_clip
 
 
 def test_embeddings_are_those_of_transformers(load_tiny: Callable[..., Clip], photo: np.ndarray) -> None:
     backbone = load_tiny()
     pictures = np.stack([photo[:64, :64], photo[5:69, 20:84]])
-    pixels = backbone._pixels(pictures)
+    pixels = pixel_values(backbone, pictures)
     truth = backbone.model.get_image_features(pixel_values=pixels).pooler_output
     truth = torch.nn.functional.normalize(truth, dim=-1)
     torch.testing.assert_close(backbone.encode_images(pictures), truth, atol=1e-5, rtol=0)
@@ -39,7 +39,7 @@ def test_other_sizes_interpolate_positions_like_transformers(
 ) -> None:
     backbone = load_tiny()
     pictures = photo[None, :48, :80]
-    pixels = backbone._pixels(pictures)
+    pixels = pixel_values(backbone, pictures)
     truth = backbone.model.get_image_features(
         pixel_values=pixels, interpolate_pos_encoding=True
     ).pooler_output
@@ -54,7 +54,7 @@ def test_trunk_and_tail_are_the_whole_tower(load_tiny: Callable[..., Clip], phot
     assert trunk.grid == (4, 5)
     eager = CLIPModel.from_pretrained(backbone.name.removeprefix("CLIP "), attn_implementation="eager")
     out = eager.vision_model(
-        pixel_values=backbone._pixels(photo[None, :64, :80]),
+        pixel_values=pixel_values(backbone, photo[None, :64, :80]),
         interpolate_pos_encoding=True,
         output_attentions=True,
     )
@@ -68,7 +68,7 @@ def test_trunk_and_tail_are_the_whole_tower(load_tiny: Callable[..., Clip], phot
 def test_skipping_blocks(load_tiny: Callable[..., Clip], photo: np.ndarray) -> None:
     backbone = load_tiny()
     hidden = backbone.model.vision_model(
-        pixel_values=backbone._pixels(photo[None, :64, :64]), output_hidden_states=True
+        pixel_values=pixel_values(backbone, photo[None, :64, :64]), output_hidden_states=True
     ).hidden_states
     truth = backbone.model.visual_projection(backbone.model.vision_model.post_layernorm(hidden[-2][:, 0]))
     skipped = backbone.encode_images(photo[None, :64, :64], skip_blocks=1)

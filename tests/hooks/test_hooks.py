@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from carlab.errors import ProbeError
-from carlab.hooks import PROBES, as_numpy, count, edit, editing, measure, probe, record, timed
+from carlab.hooks import PROBES, as_numpy, count, edit, measure, open_edits, probe, record, timed
 
 
 def test_without_hooks_the_value_itself_passes() -> None:
@@ -31,7 +31,7 @@ def test_edits_apply_in_order_and_are_what_is_recorded() -> None:
     with edit("filter.scores", lambda v: v + 1), edit("filter.scores", lambda v: v * 10), record("*") as seen:
         assert probe("filter.scores", np.ones(1)).tolist() == [20]
     assert seen["filter.scores"].tolist() == [20]
-    assert not editing()
+    assert not open_edits.get()
 
 
 @pytest.mark.parametrize(

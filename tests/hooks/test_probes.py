@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from carlab.errors import ProbeError
-from carlab.hooks import PROBES, as_numpy, edit, editing, probe, record, recorded_patterns
+from carlab.hooks import PROBES, as_numpy, edit, open_edits, probe, record, recorded_patterns
 
 NAME = "filter.scores"
 
@@ -26,7 +26,7 @@ def test_nothing_stays_when_the_body_fails() -> None:
     assert seen[NAME] == 2
     assert passes() == 1
     assert seen[NAME] == 2
-    assert not editing()
+    assert not open_edits.get()
     assert recorded_patterns() == ()
 
 
@@ -87,11 +87,11 @@ def test_the_latest_value_is_kept_and_the_list_is_in_order() -> None:
 
 
 def test_editing_is_known_while_an_edit_is_open() -> None:
-    assert not editing()
+    assert not open_edits.get()
     with edit(NAME, lambda v: v):
-        assert editing()
+        assert open_edits.get()
     with record("*"):
-        assert not editing()
+        assert not open_edits.get()
 
 
 def test_an_edit_gets_a_copy() -> None:

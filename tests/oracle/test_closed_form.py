@@ -56,7 +56,8 @@ def test_closed_form_is_autograd(
     proposals = proposer.prepare(Photo.of(photo), WORDS, background)
     for subset in subsets():
         queries = [WORDS[k] for k in subset]
-        ours = proposer.closed_form(*proposer._evidence(proposals, queries, 0))
+        own = [proposals.own[proposer.template][query] for query in subset]
+        ours = proposer.closed_form(own, proposals.context)
         if compete:
             truth = autograd_cams(backbone, proposals.trunk, queries, background, proposer.template)
         else:
@@ -82,7 +83,8 @@ def test_background_weight_is_that_many_copies(
     backbone = load_tiny(dtype="float64")
     proposer = GradCam(backbone, affinity=None, background_weight=weight)
     proposals = proposer.prepare(Photo.of(photo), WORDS, BACKGROUND)
-    ours = proposer.closed_form(*proposer._evidence(proposals, WORDS, 0))
+    own = list(proposals.own[proposer.template].values())
+    ours = proposer.closed_form(own, proposals.context)
     texts = backbone.encode_text([proposer.template.replace("{}", name) for name in (*WORDS, *BACKGROUND)])
     offset = torch.tensor([0.0] * len(WORDS) + [np.log(weight)] * len(BACKGROUND), dtype=torch.float64)
     for k in range(len(WORDS)):
@@ -128,8 +130,7 @@ def test_a_flat_cam_is_recomputed_without_background(
     """A background equal to the query leaves nothing; the other queries must then decide."""
     proposer = GradCam(load_tiny(), affinity=None)
     proposals = proposer.prepare(Photo.of(photo), ["cat", "dog"], ("x",))
-    cat, background = (proposer.template.replace("{}", name) for name in ("cat", "x"))
-    proposals.evidence[(background,)] = proposals.evidence[cat]._replace(logit=1e3)
+    proposals.context = proposals.own[proposer.template][0]._replace(logit=1e3)
     cams = proposer(proposals, np.arange(2), 0).cams
     bare = proposer.prepare(Photo.of(photo), ["cat", "dog"], ())
     np.testing.assert_allclose(cams[0], proposer(bare, np.arange(2), 0).cams[0], atol=1e-5)

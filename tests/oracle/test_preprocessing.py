@@ -9,6 +9,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.classifier import TemplateClassifier
+from tests.tiny_clip import pixel_values
 
 SIZES = [(48, 48), (70, 90), (91, 70), (48, 120), (333, 500), (60, 49)]
 
@@ -21,7 +22,7 @@ def test_crop_is_that_of_the_image_processor(
     backbone = tiny.classifier.backbone
     image = np.random.default_rng(1).integers(0, 256, (*size, 3), dtype=np.uint8)
     classifier = TemplateClassifier(backbone, fit="crop")
-    ours = backbone._pixels(classifier.preprocess(image)[None])
+    ours = pixel_values(backbone, classifier.preprocess(image)[None])
     processor = CLIPImageProcessorPil.from_pretrained(clip_folders[1])
     theirs = torch.as_tensor(np.asarray(processor(image, return_tensors="np")["pixel_values"]))
     assert ours.shape == theirs.shape == (1, 3, 48, 48)
@@ -43,5 +44,7 @@ def test_a_whole_image_encodes_as_in_transformers(tiny: ClipAsRnn) -> None:
     images = np.random.default_rng(2).integers(0, 256, (2, 48, 48, 3), dtype=np.uint8)
     ours = backbone.encode_images(images)
     with torch.no_grad():
-        features = backbone.model.get_image_features(pixel_values=backbone._pixels(images)).pooler_output
+        features = backbone.model.get_image_features(
+            pixel_values=pixel_values(backbone, images)
+        ).pooler_output
     np.testing.assert_allclose(ours, torch.nn.functional.normalize(features, dim=-1), atol=1e-5)
