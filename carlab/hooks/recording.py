@@ -10,8 +10,8 @@ nothing behind when it ends.
 array([0., 0.])
 >>> seen["filter.scores"]
 array([0., 0.])
->>> with measure() as cost, timed("trunk", passes=1):
-...     count("vjp", 5)
+>>> with measure() as cost, timed("vjp", passes=5):
+...     count("trunk")
 >>> cost.passes
 {'trunk': 1, 'vjp': 5}
 >>> with watching(lambda stage, done, of: print(stage, done, of)):

@@ -101,8 +101,8 @@ class RegionMatch:
     >>> mask = np.zeros((1, 8, 8), np.float32)
     >>> mask[0, 1:, 4:] = 1
     >>> match = RegionMatch(NoRefiner(0.5), Superpixels(scales=(1.0,), sigma=0.0))
-    >>> mask.sum(), match(halves, mask).sum()
-    (28.0, 32)
+    >>> int(mask.sum()), int(match(halves, mask).sum())
+    (28, 32)
     """
 
     base: Any
