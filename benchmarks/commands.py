@@ -78,12 +78,14 @@ def report(title: str, ours: "Measurement", theirs: "Measurement | None") -> str
 
 
 def fidelity(
-    folder: Annotated[Path, typer.Argument(help="A folder with cases.json; see docs/fidelity.md.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="A folder with cases.json; default: the cases of this checkout.")
+    ] = None,
 ) -> None:
     """Run every case; exit code 0 only if all hold."""
-    from benchmarks.fidelity import BOUNDS, MEAN_FINAL, all_hold, run_cases
+    from benchmarks.fidelity import BOUNDS, MEAN_FINAL, OWN, all_hold, run_cases
 
-    rows = list(run_cases(folder))
+    rows = list(run_cases(folder or OWN))
     kinds = list(BOUNDS)
     head = ("case", *kinds, "kept", "at eta", "chain", "holds")
     bounds = ("bound", *(f"{value:.0e}" for value in BOUNDS.values()), "equal", "", "", "")

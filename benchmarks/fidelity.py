@@ -29,6 +29,8 @@ from carlab.stages.proposer import GradCam, min_max
 from carlab.stages.refiner import DenseCrf
 from carlab.trace import Trace
 
+OWN = Path(__file__).parents[1] / "tests" / "fidelity" / "golden"
+"""Five cases that come with the checkout: public-domain images of scikit-image, tiny random CLIPs."""
 BOUNDS = {
     "cam": 5e-4,
     "refined": 2e-4,
@@ -156,7 +158,7 @@ def run_case(case: Mapping[str, Any], golden: Mapping[str, np.ndarray], f: Froze
 
 
 def compare_step(row: Row, model: ClipAsRnn, trace: Trace, golden: Mapping[str, np.ndarray], t: int) -> None:
-    """Compare CAM, refined CAM, masks, prompted images and probabilities of one step, as the case has them."""
+    """Compare CAM, refined CAM, masks, prompted images and probabilities of one step with the case's."""
     step, prefix = trace.steps[t], f"step{t}."
     masks = trace.masks(t)
     probs = step.probs
@@ -164,10 +166,9 @@ def compare_step(row: Row, model: ClipAsRnn, trace: Trace, golden: Mapping[str, 
     row.see("masks", (levels > 2).mean(axis=(1, 2)).max())
     if prefix + "cam_refined" in golden:
         own = resize_maps(min_max(golden[prefix + "cam_refined"]), *trace.image.shape[:2])
-        flipped = (own > model.mask_threshold) != (masks > model.mask_threshold)
-        if flipped.any() and np.abs(own - model.mask_threshold)[flipped].max() <= ROUNDING:
-            # The drawn regions differ by rounding: judge prompter and classifier on the case's own.
-            row.flipped += int(flipped.sum())
+        flipped = rounding_flips(own, masks, model.mask_threshold)
+        if flipped:  # the drawn regions differ by rounding: judge prompter and classifier on the case's own
+            row.flipped += flipped
             masks, probs = own, rescored(model, trace, own, t)
     row.see("probs", np.abs(probs - golden[prefix + "probs"]).max())
     if prefix + "cam" in golden:
@@ -178,6 +179,12 @@ def compare_step(row: Row, model: ClipAsRnn, trace: Trace, golden: Mapping[str, 
     if prefix + "prompted" in golden:
         drawn = np.stack([model.prompter(trace.image, mask > model.mask_threshold) for mask in masks])
         row.see("prompted", (drawn != golden[prefix + "prompted"]).mean(axis=(1, 2, 3)).max())
+
+
+def rounding_flips(own: Float32[np.ndarray, "q h w"], masks: Float32[np.ndarray, "q h w"], eta: float) -> int:
+    """Return how many pixels lie on the other side of eta than in the case, if rounding explains them all."""
+    flipped = (own > eta) != (masks > eta)
+    return int(flipped.sum()) if (np.abs(own - eta)[flipped] <= ROUNDING).all() else 0
 
 
 def rescored(

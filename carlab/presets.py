@@ -270,10 +270,10 @@ def match_regions(model: ClipAsRnn, name: str) -> ClipAsRnn:
     kind, _, dataset = model.name.partition("/")
     iom = NUMBERS[dataset].iom if dataset in NUMBERS else RegionMatch.iom
     iou = RELEASED_IOU if kind == "reference" else RegionMatch.iou
-    return replace(model, refiner=RegionMatch(base, _regions(name, model), iom, iou))
+    return replace(model, refiner=RegionMatch(base, _region_maker(name, model), iom, iou))
 
 
-def _regions(name: str, model: ClipAsRnn) -> RegionMaker:
+def _region_maker(name: str, model: ClipAsRnn) -> RegionMaker:
     if name == SUPERPIXELS:
         return Superpixels()
     from carlab.backbones.sam import load_sam

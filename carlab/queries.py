@@ -80,19 +80,16 @@ _INVISIBLE = frozenset({"Cf", "Mn", "Zs"})
 """Categories that are invisible alone; joiners of emoji and accents are among them."""
 
 
-def check_queries(queries: Iterable[str] | Any) -> tuple[str, ...]:
-    """Return the queries, outer whitespace stripped, in the order given.
-
-    The position in the result identifies the query from here on.
+def check_queries(queries: Any) -> tuple[str, ...]:
+    """Return the queries, outer whitespace stripped, in the order given; later code refers to them by index.
 
     Raises
     ------
     QueryError
-        If it is one text, a set, or empty, or if an item is no text, is
-        blank, holds control characters, or names the same as another.
+        If it is one text, a set, or empty, or if an item is no text, is blank, holds control characters, or
+        equals another.
     """
-    # `| Any`, here and below, because any input is checked here, and a wrong one raises QueryError.
-    texts = _checked(queries, "queries", "['cat']")
+    texts = _check_texts(queries, "queries", "['cat']")
     if not texts:
         raise QueryError("expected at least one query, got an empty list; write ['cat']")
     first: dict[str, int] = {}
@@ -100,13 +97,13 @@ def check_queries(queries: Iterable[str] | Any) -> tuple[str, ...]:
         earlier = first.setdefault(_identity(text), index)
         if earlier != index:
             raise QueryError(
-                f"expected different queries, got {_shown(texts[earlier])} at position {earlier} and "
-                f"{_shown(text)} at position {index}, counted from 0; remove one"
+                f"expected different queries, got {_quoted(texts[earlier])} at position {earlier} and "
+                f"{_quoted(text)} at position {index}, counted from 0; remove one"
             )
     return texts
 
 
-def check_background(background: Iterable[str] | Any, queries: Iterable[str]) -> tuple[str, ...]:
+def check_background(background: Any, queries: Iterable[str]) -> tuple[str, ...]:
     """Return the background queries that compete against `queries`, in the order given.
 
     Repeats are merged, and one that equals a query is left out: a query must not compete against itself. None
@@ -115,59 +112,38 @@ def check_background(background: Iterable[str] | Any, queries: Iterable[str]) ->
     Raises
     ------
     QueryError
-        If it is one text or a set, or if an item is no text, is blank, or
-        holds control characters.
+        If it is one text or a set, or if an item is no text, is blank, or holds control characters.
     """
-    words = _checked(
-        () if background is None else background, "background", "['sky'] or background_queries('all')"
-    )
+    example = "['sky'] or BACKGROUNDS['all']"
+    texts = () if background is None else _check_texts(background, "background", example)
     taken = {_identity(query) for query in queries}
     merged: dict[str, str] = {}
-    for word in words:
-        merged.setdefault(_identity(word), word)
-    return tuple(word for key, word in merged.items() if key not in taken)
+    for text in texts:
+        merged.setdefault(_identity(text), text)
+    return tuple(text for key, text in merged.items() if key not in taken)
 
 
-def background_queries(name_or_words: str | Iterable[str] | Any) -> tuple[str, ...]:
-    """Return the queries of a vocabulary in `BACKGROUNDS`, or the queries given, checked.
-
-    Raises
-    ------
-    QueryError
-        If there is no such vocabulary, or the queries fail `check_background`.
-    """
-    if not isinstance(name_or_words, str):
-        return check_background(name_or_words, ())
-    if name_or_words not in BACKGROUNDS:
-        raise QueryError(
-            f"expected one of {', '.join(BACKGROUNDS)}, or a list of queries, got {_shown(name_or_words)}; "
-            "write ['sky'] for a query of your own"
-        )
-    return BACKGROUNDS[name_or_words]
-
-
-def check_template(template: str | Any) -> str:
+def check_template(template: Any) -> str:
     """Return the template, stripped, if it has exactly one `{}` and no other brace.
 
     Raises
     ------
     QueryError
-        If it has none, several, or a brace that means anything else, or holds
-        control characters.
+        If it has none, several, or a brace that means anything else, or holds control characters.
     """
     _check_text(template, "the template")
     if [char for char in template if char in "{}"] != ["{", "}"] or "{}" not in template:
         raise QueryError(
-            f"expected a template with one {{}} and no other brace, got {_shown(template)}; "
+            f"expected a template with one {{}} and no other brace, got {_quoted(template)}; "
             "write 'a photo of a {}.'"
         )
     return template.strip()
 
 
-def _checked(texts: Any, what: str, example: str) -> tuple[str, ...]:
+def _check_texts(texts: Any, what: str, example: str) -> tuple[str, ...]:
     """Return every text stripped, or raise QueryError for a wrong list or item."""
     if isinstance(texts, str | bytes):
-        shown = _shown(texts if isinstance(texts, str) else texts.decode(errors="replace"))
+        shown = _quoted(texts if isinstance(texts, str) else texts.decode(errors="replace"))
         raise QueryError(f"expected a list of texts, got the text {shown}; write [{shown}]")
     if isinstance(texts, AbstractSet):  # its order changes from run to run, and with it every label
         raise QueryError(f"expected a list of texts, got a {type(texts).__name__}; write sorted({what})")
@@ -189,10 +165,10 @@ def _check_text(text: Any, where: str) -> None:
     for char in text.strip():
         if unicodedata.category(char) in _UNPRINTED:
             raise QueryError(
-                f"expected printable text, got U+{ord(char):04X} in {where}, {_shown(text)}; remove it"
+                f"expected printable text, got U+{ord(char):04X} in {where}, {_quoted(text)}; remove it"
             )
     if all(char.isspace() or unicodedata.category(char) in _INVISIBLE for char in text):
-        raise QueryError(f"expected a word, got only blanks in {where}, {_shown(text)}; write or remove it")
+        raise QueryError(f"expected a name, got only blanks in {where}, {_quoted(text)}; write or remove it")
 
 
 def _identity(text: str) -> str:
@@ -200,7 +176,7 @@ def _identity(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
 
 
-def _shown(text: str) -> str:
+def _quoted(text: str) -> str:
     """Return a text quoted on one line and not too long."""
     shown = repr(text)
     return shown if len(shown) <= 80 else f"{shown[:60]}...{shown[-16:]}"

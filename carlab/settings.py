@@ -14,7 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 
 from carlab.errors import SettingError
-from carlab.queries import BACKGROUNDS, background_queries
+from carlab.queries import BACKGROUNDS, check_background
 from carlab.stages.prompter import PROMPTS, prompts
 from carlab.stages.refiner import DenseCrf, NoRefiner
 from carlab.stages.regions import SAM_HQ, SUPERPIXELS, RegionMatch
@@ -169,7 +169,7 @@ def _background(model: "ClipAsRnn") -> str:
 def _set_background(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
     """A vocabulary by name, or queries with commas between them."""
     known = BACKGROUNDS.get(value)
-    return replace(model, background=background_queries(value.split(",")) if known is None else known)
+    return replace(model, background=check_background(value.split(","), ()) if known is None else known)
 
 
 def _refiner(model: "ClipAsRnn") -> str:

@@ -12,7 +12,6 @@ from carlab.queries import (
     BACKGROUNDS,
     CAM_TEMPLATE,
     CLASSIFIER_TEMPLATES,
-    background_queries,
     check_background,
     check_queries,
     check_template,
@@ -167,7 +166,7 @@ def test_background_is_set_arithmetic(words: list[str], queries: list[str]) -> N
     ("background", "said"),
     [
         ("sky", "write ['sky']"),
-        (3, "got int for background; write ['sky'] or background_queries('all')"),
+        (3, "got int for background; write ['sky'] or BACKGROUNDS['all']"),
         ({"sky"}, "write sorted(background)"),
         (["sky", None], "got NoneType in background[1]"),
         (["sky", " "], "only blanks in background[1]"),
@@ -175,12 +174,9 @@ def test_background_is_set_arithmetic(words: list[str], queries: list[str]) -> N
     ],
 )
 def test_bad_background_is_refused(background: object, said: str) -> None:
-    for check in (lambda words: check_background(words, ("cat",)), background_queries):
-        if check is background_queries and isinstance(background, str):
-            continue  # there a text is the name of a vocabulary
-        with pytest.raises(QueryError) as caught:
-            check(background)
-        assert said in complaint(caught.value)
+    with pytest.raises(QueryError) as caught:
+        check_background(background, ("cat",))
+    assert said in complaint(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -195,8 +191,8 @@ def test_bad_background_is_refused(background: object, said: str) -> None:
     ],
 )
 def test_vocabularies(name: str, count: int, first: str | None, last: str | None) -> None:
-    words = background_queries(name)
-    assert words == BACKGROUNDS[name] and len(words) == count
+    words = BACKGROUNDS[name]
+    assert len(words) == count
     assert (words[0], words[-1]) == (first, last) if words else first is None
     assert check_background(words, ()) == words  # clean, and without repeats
 
@@ -210,15 +206,8 @@ def test_vocabularies_are_the_named_ones() -> None:
 
 
 def test_words_of_ones_own() -> None:
-    assert background_queries([" sky", "Sky", "sea"]) == ("sky", "sea")
-    assert background_queries(None) == ()
-
-
-@pytest.mark.parametrize("name", ["", "All", "released", "x" * 5000, "a\nb"])
-def test_unknown_vocabulary_is_refused(name: str) -> None:
-    with pytest.raises(QueryError) as caught:
-        background_queries(name)
-    assert "release, terrestrial" in complaint(caught.value)
+    assert check_background([" sky", "Sky", "sea"], ()) == ("sky", "sea")
+    assert check_background(None, ()) == ()
 
 
 # Templates

@@ -43,34 +43,25 @@ DTYPE_ADVICE = {
 """What to do about an array by its dtype kind, or kind and item size."""
 
 
-def load_image(
-    source: str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Any,
-) -> UInt8[np.ndarray, "h w 3"]:
-    """Turn a path, bytes, PIL image or NumPy array into RGB, a copy of its own.
+def load_image(source: Any) -> UInt8[np.ndarray, "h w 3"]:
+    """Decode a path, bytes, PIL image or NumPy array into RGB, 0 to 255, a writable copy.
 
-    EXIF orientation is applied, alpha is composited on white, and 16-bit grey
-    is scaled by 1/257. ICC profiles are ignored, as CLIP's own preprocessing does.
+    EXIF orientation is applied, alpha is composited on white, 16-bit grey is scaled by 1/257; ICC profiles
+    are ignored, as in CLIP's own preprocessing.
 
     Parameters
     ----------
     source
-        Path (str or PathLike) or content (bytes, bytearray, memoryview) of a
-        PNG, JPEG, WEBP, BMP, TIFF, GIF or PPM file with one frame; a
-        `PIL.Image.Image`; or a uint8 array, (h, w), (h, w, 1), (h, w, 3) or
+        Path (str or PathLike) or content (bytes, bytearray, memoryview) of a PNG, JPEG, WEBP, BMP, TIFF, GIF
+        or PPM file with one frame; a `PIL.Image.Image`; or a uint8 array, (h, w), (h, w, 1), (h, w, 3) or
         (h, w, 4), 0 to 255.
-
-    Returns
-    -------
-    UInt8[np.ndarray, "h w 3"]
-        RGB, 0 to 255, contiguous and writable.
 
     Raises
     ------
     ImageError
-        If it cannot be read, holds several frames, has more than `MAX_PIXELS`
-        pixels, or has values whose brightness would be a guess.
+        If it cannot be read, holds several frames, has more than `MAX_PIXELS` pixels, or has values whose
+        brightness would be a guess.
     """
-    # `| Any`, because any input is checked here, and a wrong one raises ImageError.
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
@@ -90,14 +81,13 @@ def load_image(
 def list_images(paths: Iterable[str | os.PathLike[str]] | Any) -> list[Path]:
     """Expand folders into the images directly inside; files stay as they are.
 
-    A folder gives its files with a suffix in `SUFFIXES`, sorted by name;
-    hidden files (`._image.jpg`, left behind by macOS) are left out.
+    A folder is expanded to its files with a suffix in `SUFFIXES`, sorted by name; hidden files
+    (`._image.jpg`, written by macOS) are left out.
 
     Raises
     ------
     ImageError
-        If a path is missing, a folder holds no image, or `paths` is empty or
-        one text instead of a list.
+        If a path is missing, a folder holds no image, or `paths` is empty or one text instead of a list.
     """
     if isinstance(paths, str | bytes | os.PathLike):
         raise ImageError(f"expected a list of paths, got one path; write [{_shown(paths)}]")
@@ -119,20 +109,16 @@ def _expanded(path: Any) -> list[Path]:
     if not stat.S_ISDIR(_mode(path)):
         return [Path(os.fsdecode(path))]
     try:
-        images = sorted(entry for entry in Path(os.fsdecode(path)).iterdir() if _is_image(entry))
+        files = sorted(entry for entry in Path(os.fsdecode(path)).iterdir() if entry.is_file())
     except OSError as error:
         raise _unreadable(path, error) from error
+    images = [file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
     if not images:
         raise ImageError(
             f"expected a folder with images ({' '.join(SUFFIXES)}), got {_shown(path)} with none; "
             "name the files, or the folder that holds them"
         )
     return images
-
-
-def _is_image(entry: Path) -> bool:
-    hidden = entry.name.startswith(".")
-    return not hidden and entry.suffix.lower() in SUFFIXES and entry.is_file()
 
 
 def _mode(path: str | os.PathLike[str]) -> int:
@@ -256,15 +242,11 @@ def _from_grey16(image: Image.Image, name: str) -> Image.Image:
             f"expected grey values from 0 to 65535, got {name} with {low} to {high}; "
             "scale them to 0..255 and pass a uint8 array"
         )
-    grey = _scaled(values)
+    # Rounded values / 257, in whole numbers: 257 is odd, so there are no ties.
+    grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     # A PNG may name one grey as transparent, at full depth: it must be matched before scaling.
     grey[values == image.info.get("transparency", -1)] = 255
     return Image.fromarray(grey)
-
-
-def _scaled(values: Shaped[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """Round values / 257, in whole numbers: 257 is odd, so there are no ties."""
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -22,7 +22,7 @@ from carlab.errors import SettingError
 from carlab.files.shapes import Image, Mask
 
 Colour = tuple[int, int, int]
-Engine = Literal["skimage", "opencv"]
+DrawEngine = Literal["skimage", "opencv"]
 RED: Colour = (255, 0, 0)
 
 
@@ -111,7 +111,7 @@ class Blur(Prompt):
     rank: ClassVar[int] = 1
     released: ClassVar[dict[str, Any]] = {"engine": "opencv"}
     size: int = 15
-    engine: Engine = "skimage"
+    engine: DrawEngine = "skimage"
 
     def __post_init__(self) -> None:
         _check_engine(self.engine)
@@ -182,7 +182,7 @@ class Outline(Prompt):
     released: ClassVar[dict[str, Any]] = {"engine": "opencv"}
     colour: Colour = RED
     width: int = 1
-    engine: Engine = "skimage"
+    engine: DrawEngine = "skimage"
 
     def __post_init__(self) -> None:
         _check_engine(self.engine)
@@ -346,7 +346,7 @@ def prompts(names: Iterable[str]) -> Prompt:
     return parts[0] if len(parts) == 1 else Combined(tuple(parts))
 
 
-def _check_engine(engine: Engine) -> None:
+def _check_engine(engine: DrawEngine) -> None:
     if engine == "opencv":
         try:
             import cv2  # noqa: F401 - only whether it is there

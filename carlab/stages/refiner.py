@@ -25,8 +25,9 @@ class NoRefiner:
 
     Examples
     --------
-    >>> NoRefiner(0.5)(np.zeros((1, 2, 3), np.uint8), np.array([[[0.2, 0.7]]], np.float32)).astype(int)
-    array([[[0, 0, 1]]])
+    >>> NoRefiner(0.5)(np.zeros((2, 4, 3), np.uint8), np.array([[[0.2, 0.7]]], np.float32)).astype(int)
+    array([[[0, 0, 1, 1],
+            [0, 0, 1, 1]]])
     """
 
     threshold: float = 0.4

@@ -122,7 +122,7 @@ class RegionMatch:
         if not final.any():
             return final
         with timed("regions"):
-            regions = probe("refine.regions", self._regions(_shrunk(image)))
+            regions = probe("refine.regions", self._regions(_at_longest(image)))
         with timed("match"):
             sizes = np.count_nonzero(regions, axis=(1, 2))
             for mask in final:
@@ -156,7 +156,7 @@ class RegionMatch:
 _cache = Cache(REGION_BYTES)
 
 
-def _shrunk(image: Image) -> UInt8[np.ndarray, "i j 3"]:
+def _at_longest(image: Image) -> UInt8[np.ndarray, "i j 3"]:
     scale = LONGEST / max(image.shape[:2])
     if scale >= 1:
         return image

@@ -18,11 +18,11 @@ from carlab.files.archive import read_archive, write_archive
 from carlab.files.pictures import resize_maps
 from carlab.trace import show
 
-FORMAT = 1
+TRACE_FORMAT = 1
 """Version of the file layout; other versions are refused."""
 
 STEP_ARRAYS = ("active", "cams", "masks", "prompted", "probs", "kept")
-METADATA = ("stop", "settings", "provenance", "seconds", "passes")
+MAPPINGS = ("settings", "provenance", "seconds", "passes")
 COST = ("seconds", "step_seconds", "passes")
 """Metadata that may differ between two equal traces: what a run cost, not what it computed."""
 
@@ -63,8 +63,9 @@ class Step:
 
     Examples
     --------
-    >>> trace.steps[0].scores.round(2).tolist(), trace.steps[0].survivors.tolist()
-    ([0.8, 0.8, 0.12], [0, 1])
+    >>> step = trace.steps[0]
+    >>> step.scores.round(2), step.survivors
+    (array([0.8 , 0.8 , 0.12], dtype=float32), array([0, 1]))
     """
 
     active: Int[np.ndarray, " q"]
@@ -210,10 +211,10 @@ class Trace:
             If the file is missing, damaged, or of a version not known here.
         """
         arrays, metadata = read_archive(path)
-        if metadata.get("format") != FORMAT:
+        if metadata.get("format") != TRACE_FORMAT:
             raise TraceError(
-                f"expected trace format {FORMAT}, got {metadata.get('format')!r} in {os.fspath(path)!r}; "
-                "install the carlab version that wrote it, or run again"
+                f"expected trace format {TRACE_FORMAT}, got {metadata.get('format')!r} in "
+                f"{os.fspath(path)!r}; install the carlab version that wrote it, or run again"
             )
         try:
             return cls.from_arrays(arrays, metadata)
@@ -231,16 +232,10 @@ class Trace:
         for t, step in enumerate(self.steps):
             arrays |= {f"step{t}.{name}": getattr(step, name) for name in STEP_ARRAYS}
             arrays |= {f"step{t}.probe.{name}": value for name, value in step.probes.items()}
-        metadata = {name: getattr(self, name) for name in METADATA}
-        return arrays, {
-            "format": FORMAT,
-            "queries": list(self.queries),
-            "background": list(self.background),
-            "step_seconds": [dict(step.seconds) for step in self.steps],
-            **{
-                name: dict(value) if isinstance(value, Mapping) else value for name, value in metadata.items()
-            },
-        }
+        metadata: dict[str, Any] = {"format": TRACE_FORMAT, "stop": self.stop}
+        metadata |= {"queries": list(self.queries), "background": list(self.background)}
+        metadata |= {name: dict(getattr(self, name)) for name in MAPPINGS}
+        return arrays, metadata | {"step_seconds": [dict(step.seconds) for step in self.steps]}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> "Trace":
@@ -266,8 +261,9 @@ class Trace:
             background=tuple(metadata["background"]),
             steps=steps,
             refined=np.unpackbits(packed, axis=-1, count=image.shape[1]).astype(bool),
+            stop=metadata["stop"],
             probes=_with_prefix(arrays, "probe."),
-            **{name: metadata[name] for name in METADATA},
+            **{name: metadata[name] for name in MAPPINGS},
         )
         # unpackbits would fill missing columns up with zeros.
         if packed.shape[-1] != -(-image.shape[1] // 8) or not (_arrays_fit(trace) and _metadata_fits(trace)):
@@ -281,7 +277,7 @@ class Trace:
         return (
             all(my_data[name] == their_data[name] for name in my_data if name not in COST)
             and mine.keys() == theirs.keys()
-            and all(_same(mine[name], theirs[name]) for name in mine)
+            and all(_equal(mine[name], theirs[name]) for name in mine)
         )
 
     __hash__ = None  # type: ignore[assignment]  # compared by content, and arrays can be edited
@@ -315,22 +311,21 @@ def _arrays_fit(trace: Trace) -> bool:
 @jaxtyped(typechecker=None)
 def _step_fits(step: Step, queries: int) -> bool:
     """Check that arrays are as `Step` declares, axis letters agree, and `active` can index the queries."""
-    return (
-        all(isinstance(getattr(step, name), Step.__annotations__[name]) for name in STEP_ARRAYS)
-        and bool((np.diff(step.active, prepend=-1, append=queries) > 0).all())
-        and all(isinstance(value, int | float) for value in step.seconds.values())
+    declared = Step.__annotations__
+    return all(isinstance(getattr(step, name), declared[name]) for name in STEP_ARRAYS) and bool(
+        (np.diff(step.active, prepend=-1, append=queries) > 0).all()
     )
 
 
 def _metadata_fits(trace: Trace) -> bool:
     """Check that texts are texts and numbers are numbers in the JSON metadata."""
     texts = (trace.stop, *trace.queries, *trace.background, *trace.provenance.values())
-    settings = (trace.threshold, trace.settings.get("mask_threshold", 0.5))
-    numbers = (*trace.seconds.values(), *trace.passes.values(), *settings)
+    seconds = [value for part in (trace, *trace.steps) for value in part.seconds.values()]
+    numbers = (*seconds, *trace.passes.values(), trace.threshold, trace.settings.get("mask_threshold", 0.5))
     return all(isinstance(text, str) for text in texts) and all(
         isinstance(number, int | float) for number in numbers
     )
 
 
-def _same(a: np.ndarray, b: np.ndarray) -> bool:
+def _equal(a: np.ndarray, b: np.ndarray) -> bool:
     return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
