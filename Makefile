@@ -11,11 +11,11 @@ BIN := .venv/bin
 	touch $@
 
 demo: .venv/installed
-	$(BIN)/python figures/demo.py
+	$(BIN)/carlab demo
 
 test: .venv/installed
-	$(BIN)/python -m pytest -q
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval-lax notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile --nbval-lax notebooks
 
 # Widgets in a real JupyterLab, in Chromium. Installs Chromium where that can be done; skips where it cannot.
 test-browser: .venv/installed

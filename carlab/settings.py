@@ -8,7 +8,7 @@ docs/settings.md are all made from `SETTINGS`. A new one is a row there.
 (0.9, 'circle+blur')
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ class Setting:
     low, high
         Range of a number.
     choices
-        Values to offer.
+        Values to offer; a registry, so that what is added to it later is offered too.
     symbol
         In the paper.
     open
@@ -59,7 +59,7 @@ class Setting:
     meaning: str
     low: float = 0.0
     high: float = 1.0
-    choices: tuple[str, ...] = ()
+    choices: Collection[str] = ()
     symbol: str = ""
     open: bool = False
     getter: "Callable[[ClipAsRnn], Any] | None" = None
@@ -238,11 +238,11 @@ SETTINGS: dict[str, Setting] = {
         ),
         Setting(
             "prompter", "prompter", str, "Prompts to draw; join several with +.",
-            choices=tuple(PROMPTS), symbol="v", open=True, getter=_prompter, setter=_set_prompter,
+            choices=PROMPTS, symbol="v", open=True, getter=_prompter, setter=_set_prompter,
         ),
         Setting(
             "background", "background", str, "Background queries: a vocabulary, or your own with commas.",
-            choices=tuple(BACKGROUNDS), open=True, getter=_background, setter=_set_background,
+            choices=BACKGROUNDS, open=True, getter=_background, setter=_set_background,
         ),
         Setting(
             "background_weight", "proposer.background_weight", float, "Weight of the background.", high=inf
@@ -252,7 +252,7 @@ SETTINGS: dict[str, Setting] = {
         Setting("batch", "batch", int, "Prompted images encoded at once.", 1.0, inf),
         Setting(
             "refiner", "refiner", str, "Post-processor of the final masks.",
-            choices=tuple(REFINERS), getter=_refiner, setter=_set_refiner,
+            choices=REFINERS, getter=_refiner, setter=_set_refiner,
         ),
         Setting(
             "refer", "proposer.compete", bool, "Each query against the background alone.",

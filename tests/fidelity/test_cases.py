@@ -19,6 +19,7 @@ from benchmarks.fidelity import (
     all_hold,
     build,
     load_pair,
+    rounding_flips,
     run_cases,
 )
 from carlab.cli import app
