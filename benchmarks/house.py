@@ -1,4 +1,4 @@
-"""Measure the structure of the code: `python benchmarks/house.py [CHECKOUT...]` prints a column for each.
+"""Measure the structure of the code: `python -m benchmarks.house [CHECKOUT...]` prints a column for each.
 
 Functions and files entered in one recurrence step (named functions of the package, by the profiler, on a tiny
 random CLIP with the `reference/voc` stages), files that declare a setting, names defined twice, flat modules,

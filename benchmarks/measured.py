@@ -13,7 +13,7 @@ END = "<!-- end -->\n"
 
 def write(page: str, command: str, text: str) -> None:
     """Replace what stands in a page of docs/ between the mark of the command that measured it and its end."""
-    path, mark = DOCS / page, f"<!-- measured: python figures/{command} -->\n"
+    path, mark = DOCS / page, f"<!-- measured: python -m benchmarks.{command} -->\n"
     head, rest = path.read_text().split(mark)
     tail = rest.split(END, 1)[1]
     path.write_text(f"{head}{mark}\n{text}\n\nOn {machine()}.\n\n{END}{tail}")

@@ -1,6 +1,6 @@
 """Run the benchmarks and write docs/performance.md: every number of its tables comes from here.
 
-Usage: `python figures/performance.py [SECTION...]`; a quarter of an hour for all on two cores, and nothing
+Usage: `python -m benchmarks.performance [SECTION...]`; a quarter of an hour for all on two cores, and nothing
 else should run.
 """
 
@@ -12,7 +12,7 @@ SECTIONS = {
     "single": ("The method, single precision, beside the released schedule", "carlab bench"),
     "bfloat16": ("bfloat16", "carlab bench --dtype bfloat16 --no-released"),
     "offline": (
-        "The offline backbone, a photo of 500 x 375",
+        "The offline backbone, an image of 500 x 375",
         "carlab bench --preset offline -n 6 --width 500 --height 375 --no-released",
     ),
     "queries": (
@@ -23,8 +23,8 @@ SECTIONS = {
         "12 megapixels and 150 queries",
         "carlab bench --preset offline -n 150 --width 4000 --height 3000 --steps 1 --no-released",
     ),
-    "many": ("A thousand photos", "python figures/throughput.py"),
-    "sizes": ("How large files are", "python figures/sizes.py"),
+    "many": ("A thousand images", "python -m benchmarks.throughput"),
+    "sizes": ("How large files are", "python -m benchmarks.sizes"),
     "widgets": ("From a key to the redrawn figure", "python -m tests.browser.latency"),
 }
 
@@ -34,7 +34,7 @@ def main(*sections: str) -> None:
     for section in sections or SECTIONS:
         title, command = SECTIONS[section]
         write(
-            "performance.md", f"performance.py {section}", f"### {title}\n\n    {command}\n\n{run(command)}"
+            "performance.md", f"performance {section}", f"### {title}\n\n    {command}\n\n{run(command)}"
         )
 
 

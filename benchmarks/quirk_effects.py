@@ -1,10 +1,10 @@
 """Measure what each quirk of the release does; writes the tables of docs/fidelity.md.
 
-    python figures/quirk_effects.py ../shared [PHOTOS]
+    python -m benchmarks.quirk_effects ../shared [IMAGES]
 
 On the golden cases each quirk is switched off alone, in the `reference`
-preset; on VOC 2012 train photos each is switched on alone, in the
-`offline/voc` preset. An hour for 80 photos on two cores; one image passes the
+preset; on VOC 2012 train images each is switched on alone, in the
+`offline/voc` preset. An hour for 80 images on two cores; one image passes the
 trunk once for all quirks.
 """
 
@@ -142,14 +142,14 @@ def difference(a: Trace, b: Trace) -> tuple[bool, float, float]:
     return a.found != b.found, float(score), float((a.labels != b.labels).mean())
 
 
-def voc_table(root: Path, photos: int) -> str:
+def voc_table(root: Path, images: int) -> str:
     """MIoU over 21 classes of the offline preset, with each quirk on alone."""
     dataset = load_dataset("voc21", root, split="train").as_released()
     changes: dict[str, Change] = {"none": lambda model: model, **ON}
     counts = {name: np.zeros((21, 21), dtype=np.int64) for name in changes}
     model = load("offline/voc")
-    photos = min(photos, len(dataset))
-    for index in tqdm(range(photos), desc="VOC train"):
+    images = min(images, len(dataset))
+    for index in tqdm(range(images), desc="VOC train"):
         sample = dataset[index]
         prepared, truth = model.prepare(sample.image, dataset.queries), sample.truth()
         for quirk, change in changes.items():
@@ -158,21 +158,21 @@ def voc_table(root: Path, photos: int) -> str:
             trace = prepared.run(**{field: getattr(changed, field) for field in fields})
             counts[quirk] += confusion(truth, trace.labels, 20)
     scores = {name: 100 * mean_iou(tally(matrix), background=True) for name, matrix in counts.items()}
-    rows = [f"| quirk switched on, {photos} photos | mIoU, 21 classes | change |", "|---|---:|---:|"]
+    rows = [f"| quirk switched on, {images} images | mIoU, 21 classes | change |", "|---|---:|---:|"]
     rows += [f"| {name} | {score:.1f} | {score - scores['none']:+.1f} |" for name, score in scores.items()]
     return "\n".join(rows)
 
 
-def main(shared: str, photos: str = "80") -> None:
+def main(shared: str, images: str = "80") -> None:
     """Write both tables into the page."""
     root = Path(shared)
     tables = (
         "### On the golden cases\n",
         golden_table(root / "golden"),
-        "\n### On VOC 2012 train photos, offline backbone\n",
-        voc_table(root / "data", int(photos)),
+        "\n### On VOC 2012 train images, offline backbone\n",
+        voc_table(root / "data", int(images)),
     )
-    write("fidelity.md", "quirk_effects.py ../shared", "\n".join(tables))
+    write("fidelity.md", "quirk_effects ../shared", "\n".join(tables))
 
 
 if __name__ == "__main__":

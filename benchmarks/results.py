@@ -1,6 +1,6 @@
 """Evaluate the offline backbone and write docs/results.md: every number of its tables comes from here.
 
-Usage: `python figures/results.py DATA RUNS [SECTION...]`; half an hour for all. DATA holds VOC 2012, COCO
+Usage: `python -m benchmarks.results DATA RUNS [SECTION...]`; half an hour for all. DATA holds VOC 2012, COCO
 and DAVIS in their official layouts; RUNS keeps the runs, and a second call only reads them. Where the hub's
 cache holds both CLIPs, `paper` runs them on what DATA holds.
 """
@@ -103,7 +103,7 @@ def commands(data: str, runs: str) -> dict[str, tuple[str, list[str], str]]:
             f"carlab report {runs}/coco",
         ),
         "referring": (
-            "Referring expressions, on photos of COCO val2017",
+            "Referring expressions, on images of COCO val2017",
             [f"carlab eval coco-referring --root {data} --preset offline/voc -o {runs}/referring"],
             f"carlab report {runs}/referring",
         ),
@@ -125,7 +125,7 @@ def main(data: str, runs: str, *sections: str) -> None:
     known = commands(data, runs)
     for section in sections or (*known, "paper"):
         if section == "paper":
-            write("results.md", "results.py paper", paper(data, runs))
+            write("results.md", "results paper", paper(data, runs))
             continue
         title, first, last = known[section]
         for command in first:
@@ -134,7 +134,7 @@ def main(data: str, runs: str, *sections: str) -> None:
         shown = shown.replace(data, "DATA").replace(runs, "RUNS")
         write(
             "results.md",
-            f"results.py {section}",
+            f"results {section}",
             f"### {title}\n\n{shown}\n\n{run(f'{last} --format markdown')}",
         )
 

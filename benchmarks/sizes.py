@@ -1,4 +1,4 @@
-"""Print how large pages, traces and notebooks are. Usage: `python figures/sizes.py`."""
+"""Print how large pages, traces and notebooks are. Usage: `python -m benchmarks.sizes`."""
 
 import tempfile
 from pathlib import Path
@@ -8,8 +8,8 @@ from skimage import data
 import carlab
 from carlab.figures.page import write_page
 
-WORDS = ["coffee cup", "spoon", "laptop", "dog"]
-MANY = [*WORDS, *(f"thing {k}" for k in range(76))]
+QUERIES = ["coffee cup", "spoon", "laptop", "dog"]
+MANY = [*QUERIES, *(f"thing {k}" for k in range(76))]
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
@@ -18,9 +18,9 @@ def main() -> None:
     print("| file | kB |\n|---|---:|")
     model = carlab.load("offline")
     with tempfile.TemporaryDirectory() as home:
-        for words, record in ((WORDS, []), (WORDS, ["*"]), (MANY, [])):
-            trace = model(data.coffee(), words, record=record)
-            about = f"{len(words)} words, {len(trace.steps)} steps" + ", every probe recorded" * bool(record)
+        for queries, record in ((QUERIES, []), (QUERIES, ["*"]), (MANY, [])):
+            trace = model(data.coffee(), queries, record=record)
+            about = f"{len(queries)} queries, {len(trace.steps)} steps" + ", every probe recorded" * bool(record)
             row(f"trace, {about}", trace.save(Path(home) / "trace.safetensors"))
             row(f"page of `carlab view`, {about}", write_page(trace, Path(home) / "page.html"))
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):

@@ -1,6 +1,6 @@
-"""Evaluate many made-up photos and print images a second, memory on the way, and what a resumed run costs.
+"""Evaluate many made-up images and print images a second, memory on the way, and what a resumed run costs.
 
-Usage: `python figures/throughput.py [IMAGES]`; 1,000 take five minutes on two cores. The photos are crops of
+Usage: `python -m benchmarks.throughput [IMAGES]`; 1,000 take five minutes on two cores. The images are crops of
 those that scikit-image ships, the masks mean nothing: only time and memory are looked at.
 """
 
@@ -26,12 +26,12 @@ def main(images: int = 1000) -> None:
     """Print three paragraphs of Markdown."""
     with tempfile.TemporaryDirectory() as home:
         root, out = Path(home) / "data", Path(home) / "run"
-        make_photos(root, images)
+        make_images(root, images)
         command = f"eval folder --root {root} --preset offline/voc -o {out} --keep-traces none"
         seconds, memory = watch(command, out, images)
         again, _ = watch(command, out, images)
     print(
-        f"{images} photos of {SIDE} x {SIDE}, {len(NAMES)} words: {images / seconds:.1f} images a second.\n"
+        f"{images} images of {SIDE} x {SIDE}, {len(NAMES)} queries: {images / seconds:.1f} images a second.\n"
     )
     print("| images done | memory, MB, all processes |\n|---:|---:|")
     for done, size in memory.items():
@@ -39,8 +39,8 @@ def main(images: int = 1000) -> None:
     print(f"\nThe same command once more, all images done: {again:.1f} s, loading the model included.")
 
 
-def make_photos(root: Path, number: int) -> None:
-    """A `folder` data set of random crops; on each, one square is said to be one of the words."""
+def make_images(root: Path, number: int) -> None:
+    """A `folder` data set of random crops; on each, one square is said to be one of the queries."""
     random = np.random.default_rng(0)
     sources = (data.chelsea(), data.coffee(), data.rocket(), data.astronaut())
     for name in ("images", "masks"):
