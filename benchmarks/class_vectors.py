@@ -19,11 +19,12 @@ from torch.nn import functional
 
 from carlab.backbones.offline import CLASS_NAMES, PEOPLE, class_names
 from carlab.backbones.sentences import SentenceEncoder, load_sentences
+from carlab.data import lines
 
 
 def definitions() -> list[str]:
     """Return the definition of every ImageNet class, in index order."""
-    return (files("carlab.data") / "imagenet1k_definitions.txt").read_text().splitlines()
+    return list(lines("imagenet1k_definitions.txt"))
 
 
 def name_vectors(sentences: SentenceEncoder) -> dict[str, Float[Tensor, "..."]]:

@@ -33,9 +33,7 @@ def main(*sections: str) -> None:
     """Measure these sections, or all."""
     for section in sections or SECTIONS:
         title, command = SECTIONS[section]
-        write(
-            "performance.md", f"performance {section}", f"### {title}\n\n    {command}\n\n{run(command)}"
-        )
+        write("performance.md", f"performance {section}", f"### {title}\n\n    {command}\n\n{run(command)}")
 
 
 if __name__ == "__main__":

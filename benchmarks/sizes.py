@@ -20,7 +20,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         for queries, record in ((QUERIES, []), (QUERIES, ["*"]), (MANY, [])):
             trace = model(data.coffee(), queries, record=record)
-            about = f"{len(queries)} queries, {len(trace.steps)} steps" + ", every probe recorded" * bool(record)
+            about = f"{len(queries)} queries, {len(trace.steps)} steps"
+            about += ", every probe recorded" * bool(record)
             row(f"trace, {about}", trace.save(Path(home) / "trace.safetensors"))
             row(f"page of `carlab view`, {about}", write_page(trace, Path(home) / "page.html"))
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):

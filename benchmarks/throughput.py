@@ -1,7 +1,7 @@
 """Evaluate many made-up images and print images a second, memory on the way, and what a resumed run costs.
 
-Usage: `python -m benchmarks.throughput [IMAGES]`; 1,000 take five minutes on two cores. The images are crops of
-those that scikit-image ships, the masks mean nothing: only time and memory are looked at.
+Usage: `python -m benchmarks.throughput [IMAGES]`; 1,000 take five minutes on two cores. The images are crops
+of those that scikit-image ships, the masks mean nothing: only time and memory are looked at.
 """
 
 import shlex

@@ -1,9 +1,10 @@
 """One family of errors: each says what was expected, what came, and what to do.
 
-Everything that a user can get wrong raises a subclass of `CarlabError`; any
-other exception that leaves the package is a bug. The command line prints a
-`CarlabError` as one line and exits with code 2.
+Everything that a user can get wrong raises a subclass of `CarlabError`; any other exception that leaves the
+package is a bug. The command line prints a `CarlabError` as one line and exits with code 2.
 """
+
+import os
 
 
 class CarlabError(Exception):
@@ -40,3 +41,20 @@ class DatasetError(CarlabError):
 
 class RunError(CarlabError):
     """The folder of an evaluation that cannot be read, written, or gone on with."""
+
+
+def quoted(text: str | bytes | os.PathLike[str]) -> str:
+    """Return a user's text or path in quotes for a message: on one line, its middle cut out if it is long.
+
+    >>> quoted("red car"), len(quoted(1000 * "a"))
+    ("'red car'", 113)
+    """
+    shown = repr(os.fsdecode(text))
+    return shown if len(shown) <= 120 else f"{shown[:50]}...{shown[-60:]}"
+
+
+def reason(error: BaseException) -> str:
+    """Return what another library's error says, on one short line; its type if it says nothing."""
+    said = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
+    line = "".join(letter if letter.isprintable() else "?" for letter in str(said).splitlines()[0])
+    return line if len(line) <= 160 else f"{line[:157]}..."

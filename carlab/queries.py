@@ -11,64 +11,19 @@ from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from carlab.errors import QueryError
+from carlab.data import lines
+from carlab.errors import QueryError, quoted
 
 CAM_TEMPLATE = "a clean origami {}."
 """Template of the class activation maps (released code, taken over from CLIP-ES)."""
 
-CLASSIFIER_TEMPLATES = (
-    "a clean origami {}.",
-    "a photo of a {}.",
-    "This is a photo of a {}",
-    "There is a {} in the scene",
-    "There is the {} in the scene",
-    "a photo of a {} in the scene",
-    "a photo of a small {}.",
-    "a photo of a medium {}.",
-    "a photo of a large {}.",
-    "This is a photo of a small {}.",
-    "This is a photo of a medium {}.",
-    "This is a photo of a large {}.",
-    "There is a small {} in the scene.",
-    "There is a medium {} in the scene.",
-    "There is a large {} in the scene.",
-)
+CLASSIFIER_TEMPLATES = lines("templates.txt")
 """The 15 templates of the mask classifier, in the order of the released code."""
 
+_LISTS = {name: tuple(text.split()) for name, text in (line.split(":") for line in lines("backgrounds.txt"))}
+_PAPER = (query for name, queries in _LISTS.items() if name != "release" for query in queries)
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-_RELEASE = _names(
-    "ground land grass tree building wall sky lake water river sea railway railroad helmet cloud house "
-    "mountain ocean road rock street valley bridge"
-)
-_TERRESTRIAL = _names(
-    "ground land grass tree mountain rock valley earth terrain forest bush hill field pasture meadow "
-    "plateau cliff canyon ridge peak plain prairie tundra savanna steppe crag knoll dune glen dale "
-    "copse thicket"
-)
-_AQUATIC_ATMOSPHERIC = _names(
-    "sea ocean lake water river sky cloud pond stream lagoon bay gulf fjord estuary creek brook "
-    "reservoir pool spring marsh swamp wetland glacier iceberg atmosphere stratosphere mist fog rain "
-    "drizzle hail sleet snow thunderstorm breeze wind gust hurricane tornado monsoon cumulus cirrus "
-    "stratus nimbus"
-)
-_MAN_MADE = _names(
-    "building house wall road street railway railroad bridge edifice structure apartment condominium "
-    "skyscraper highway boulevard lane alley byway avenue expressway freeway path overpass underpass "
-    "viaduct tunnel footbridge crosswalk culvert dam archway causeway plaza square station terminal"
-)
-
-BACKGROUNDS: dict[str, tuple[str, ...]] = {
-    "none": (),
-    "release": _RELEASE,
-    "terrestrial": _TERRESTRIAL,
-    "aquatic-atmospheric": _AQUATIC_ATMOSPHERIC,
-    "man-made": _MAN_MADE,
-    "all": tuple(dict.fromkeys(_TERRESTRIAL + _AQUATIC_ATMOSPHERIC + _MAN_MADE)),
-}
+BACKGROUNDS: dict[str, tuple[str, ...]] = {"none": (), **_LISTS, "all": tuple(dict.fromkeys(_PAPER))}
 """Background vocabularies by name: "release", 23 queries, from the released code, after CLIP-ES (Lin et al.,
 CVPR 2023); the others from the paper's ablation of background queries, "all" its three lists without
 repeats."""
@@ -97,8 +52,8 @@ def check_queries(queries: Any) -> tuple[str, ...]:
         earlier = first.setdefault(_identity(text), index)
         if earlier != index:
             raise QueryError(
-                f"expected different queries, got {_quoted(texts[earlier])} at position {earlier} and "
-                f"{_quoted(text)} at position {index}, counted from 0; remove one"
+                f"expected different queries, got {quoted(texts[earlier])} at position {earlier} and "
+                f"{quoted(text)} at position {index}, counted from 0; remove one"
             )
     return texts
 
@@ -134,7 +89,7 @@ def check_template(template: Any) -> str:
     _check_text(template, "the template")
     if [char for char in template if char in "{}"] != ["{", "}"] or "{}" not in template:
         raise QueryError(
-            f"expected a template with one {{}} and no other brace, got {_quoted(template)}; "
+            f"expected a template with one {{}} and no other brace, got {quoted(template)}; "
             "write 'a photo of a {}.'"
         )
     return template.strip()
@@ -143,7 +98,7 @@ def check_template(template: Any) -> str:
 def _check_texts(texts: Any, what: str, example: str) -> tuple[str, ...]:
     """Return every text stripped, or raise QueryError for a wrong list or item."""
     if isinstance(texts, str | bytes):
-        shown = _quoted(texts if isinstance(texts, str) else texts.decode(errors="replace"))
+        shown = quoted(texts)
         raise QueryError(f"expected a list of texts, got the text {shown}; write [{shown}]")
     if isinstance(texts, AbstractSet):  # its order changes from run to run, and with it every label
         raise QueryError(f"expected a list of texts, got a {type(texts).__name__}; write sorted({what})")
@@ -165,18 +120,12 @@ def _check_text(text: Any, where: str) -> None:
     for char in text.strip():
         if unicodedata.category(char) in _UNPRINTED:
             raise QueryError(
-                f"expected printable text, got U+{ord(char):04X} in {where}, {_quoted(text)}; remove it"
+                f"expected printable text, got U+{ord(char):04X} in {where}, {quoted(text)}; remove it"
             )
     if all(char.isspace() or unicodedata.category(char) in _INVISIBLE for char in text):
-        raise QueryError(f"expected a name, got only blanks in {where}, {_quoted(text)}; write or remove it")
+        raise QueryError(f"expected a name, got only blanks in {where}, {quoted(text)}; write or remove it")
 
 
 def _identity(text: str) -> str:
     """Return a key that is equal for texts equal to a tokeniser: case, inner blanks, composed accents."""
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
-
-
-def _quoted(text: str) -> str:
-    """Return a text quoted on one line and not too long."""
-    shown = repr(text)
-    return shown if len(shown) <= 80 else f"{shown[:60]}...{shown[-16:]}"

@@ -12,7 +12,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from carlab.backbones.base import weights_digest
 from carlab.backbones.hub import Family, check_weights, read_checkpoint
 from carlab.backbones.vit import Vit
-from carlab.errors import BackboneError, QueryError
+from carlab.errors import BackboneError, QueryError, quoted
 
 CLIP = Family("CLIP", ("clip",), "openai/clip-vit-base-patch16", "offline")
 
@@ -26,7 +26,7 @@ class Clip(Vit):
         for text, tokens in zip(texts, encoded, strict=True):
             if len(tokens) > limit:
                 raise QueryError(
-                    f"expected at most {limit} tokens, got {len(tokens)} in {text[:60]!r}; shorten it"
+                    f"expected at most {limit} tokens, got {len(tokens)} in {quoted(text)}; shorten it"
                 )
         batch = self.tokenizer.pad({"input_ids": encoded}, return_tensors="pt").to(self.device)
         features = self.model.get_text_features(**batch).pooler_output

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
-from carlab.errors import BackboneError
+from carlab.errors import BackboneError, reason
 
 HUB_SECONDS = 8.0
 """Timeout of the first request to a hub; name resolution has none of its own."""
@@ -49,7 +49,7 @@ def read_checkpoint(family: Family, name: str, read: Callable[[dict[str, Any]], 
     except Exception as error:  # loaders raise anything from OSError to RuntimeError and SafetensorError
         raise BackboneError(
             f"expected a {family.name} checkpoint with safetensors weights, got {name!r} "
-            f"({_first_line(error)}); {family.ways_out}"
+            f"({reason(error)}); {family.ways_out}"
         ) from error
 
 
@@ -77,7 +77,7 @@ def _local_folder(family: Family, folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackboneError(
             f"expected a folder with a transformers config.json, got {str(folder)!r} "
-            f"({_first_line(error)}); save the model there with save_pretrained"
+            f"({reason(error)}); save the model there with save_pretrained"
         ) from error
     if kind not in family.types:
         raise BackboneError(
@@ -128,16 +128,10 @@ def _reachable(family: Family, name: str, repository: str) -> bool:
         thread.start()
         thread.join(HUB_SECONDS)
     if failure:
-        reason = _first_line(failure[0])
         raise BackboneError(
-            f"expected {name!r} from the model hub, got nothing ({reason}); {family.ways_out}"
+            f"expected {name!r} from the model hub, got nothing ({reason(failure[0])}); {family.ways_out}"
         ) from failure[0]
     return True
-
-
-def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
 
 
 @contextmanager

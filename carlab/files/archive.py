@@ -12,7 +12,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from carlab.errors import TraceError
+from carlab.errors import TraceError, reason
 
 KEY = "carlab"
 """The one metadata entry: safetensors metadata holds strings only, so ours is JSON."""
@@ -99,9 +99,8 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
 
 
 def _not_writable(path: Path, error: Exception) -> TraceError:
-    reason = getattr(error, "strerror", None) or error
     return TraceError(
-        f"expected a place that can be written, got {str(path)!r} ({reason}); "
+        f"expected a place that can be written, got {str(path)!r} ({reason(error)}); "
         "create the folder, or choose another output"
     )
 

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from carlab.errors import ImageError
+from carlab.errors import ImageError, quoted, reason
 
 MAX_PIXELS = 50_000_000
 """Largest image, rows times columns; a larger one is refused before it is decoded."""
@@ -71,7 +71,7 @@ def load_image(source: Any) -> UInt8[np.ndarray, "h w 3"]:
         return _from_stream(io.BytesIO(content), f"the {len(content)} bytes given")
     if isinstance(source, str | os.PathLike):
         with _opened(source) as stream:
-            return _from_stream(stream, _shown(source))
+            return _from_stream(stream, quoted(source))
     raise ImageError(
         f"expected a path, bytes, a PIL image or a NumPy array, got {type(source).__name__}; "
         f"{_type_advice(source)}"
@@ -90,7 +90,7 @@ def list_images(paths: Iterable[str | os.PathLike[str]] | Any) -> list[Path]:
         If a path is missing, a folder holds no image, or `paths` is empty or one text instead of a list.
     """
     if isinstance(paths, str | bytes | os.PathLike):
-        raise ImageError(f"expected a list of paths, got one path; write [{_shown(paths)}]")
+        raise ImageError(f"expected a list of paths, got one path; write [{quoted(paths)}]")
     try:
         paths = list(paths)
     except TypeError as error:
@@ -106,47 +106,39 @@ def list_images(paths: Iterable[str | os.PathLike[str]] | Any) -> list[Path]:
 def _expanded(path: Any) -> list[Path]:
     if not isinstance(path, str | os.PathLike):
         raise ImageError(f"expected a path, got {type(path).__name__}; write it as a text in quotes")
-    if not stat.S_ISDIR(_mode(path)):
-        return [Path(os.fsdecode(path))]
-    try:
+    with _readable(path):
+        if not stat.S_ISDIR(os.stat(path).st_mode):
+            return [Path(os.fsdecode(path))]
         files = sorted(entry for entry in Path(os.fsdecode(path)).iterdir() if entry.is_file())
-    except OSError as error:
-        raise _unreadable(path, error) from error
     images = [file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
     if not images:
         raise ImageError(
-            f"expected a folder with images ({' '.join(SUFFIXES)}), got {_shown(path)} with none; "
+            f"expected a folder with images ({' '.join(SUFFIXES)}), got {quoted(path)} with none; "
             "name the files, or the folder that holds them"
         )
     return images
 
 
-def _mode(path: str | os.PathLike[str]) -> int:
-    try:
-        return os.stat(path).st_mode
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise _unreadable(path, error) from error
-
-
 def _opened(path: str | os.PathLike[str]) -> io.BufferedReader:
-    mode = _mode(path)
-    if stat.S_ISDIR(mode):
-        raise ImageError(
-            f"expected an image file, got the folder {_shown(path)}; list_images gives the images inside"
-        )
-    if not stat.S_ISREG(mode):  # reading a pipe or a device may never end
-        raise ImageError(f"expected a regular file, got the special file {_shown(path)}; pass its bytes")
-    try:
+    with _readable(path):
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise ImageError(
+                f"expected an image file, got the folder {quoted(path)}; list_images gives the images inside"
+            )
+        if not stat.S_ISREG(mode):  # reading a pipe or a device may never end
+            raise ImageError(f"expected a regular file, got the special file {quoted(path)}; pass its bytes")
         return open(path, "rb")
-    except OSError as error:
-        raise _unreadable(path, error) from error
 
 
-def _unreadable(path: str | os.PathLike[str], error: Exception) -> ImageError:
-    reason = getattr(error, "strerror", None) or str(error)
-    return ImageError(
-        f"expected a readable file, got {_shown(path)} ({_one_line(reason)}); check the name and its rights"
-    )
+@contextmanager
+def _readable(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ImageError(
+            f"expected a readable file, got {quoted(path)} ({reason(error)}); check the name and its rights"
+        ) from error
 
 
 def _from_stream(stream: io.BytesIO | io.BufferedReader, name: str) -> UInt8[np.ndarray, "h w 3"]:
@@ -177,7 +169,7 @@ def _decoding(name: str) -> Iterator[None]:
     except Exception as error:  # a damaged file can raise anything inside a decoder
         raise ImageError(
             f"expected a whole image, got {name}, which cannot be decoded "
-            f"({_one_line(f'{type(error).__name__}: {error}')}); save or download it again"
+            f"({type(error).__name__}: {reason(error)}); save or download it again"
         ) from error
 
 
@@ -265,7 +257,7 @@ def _from_array(array: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def _check_array(array: Shaped[np.ndarray, "..."]) -> None:
-    name = f"an array of shape {_one_line(str(array.shape))}"
+    name = f"an array of shape {array.shape}"
     if array.ndim not in (2, 3):
         advice = "pass one image at a time, `a[0]`" if array.ndim == 4 else "reshape it to rows x columns x 3"
         raise ImageError(f"expected a (h, w, 3) array, got {name}; {advice}")
@@ -291,15 +283,3 @@ def _type_advice(source: object) -> str:
     if hasattr(source, "detach"):  # a torch tensor, known by its methods: torch is not imported here
         return "pass `t.detach().cpu().numpy()`, uint8 and rows x columns x 3"
     return "pass the path of the image file, or `np.asarray(image, dtype=np.uint8)`"
-
-
-def _shown(path: str | bytes | os.PathLike[str]) -> str:
-    """Show a path on one line, quoted; of a long one, the start and the file name."""
-    text = repr(os.fsdecode(path))
-    return text if len(text) <= 120 else f"{text[:50]}...{text[-60:]}"
-
-
-def _one_line(text: str) -> str:
-    """Fit a foreign message into ours: one line, printable, short."""
-    printable = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
-    return printable if len(printable) <= 120 else f"{printable[:117]}..."

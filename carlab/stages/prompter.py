@@ -310,13 +310,7 @@ class Frame(NamedTuple):
 
 
 PROMPTS: dict[str, type[Prompt]] = {
-    "circle": Circle,
-    "contour": Contour,
-    "rectangle": Rectangle,
-    "blur": Blur,
-    "grey": Grey,
-    "black": Black,
-    "crop": Crop,
+    prompt.__name__.lower(): prompt for prompt in (Circle, Contour, Rectangle, Blur, Grey, Black, Crop)
 }
 """Every prompt by its name on the command line, in sweeps, in the Lab and in presets; add your own."""
 
@@ -335,12 +329,10 @@ def prompts(names: Iterable[str]) -> Prompt:
     True
     """
     names = [{"gray": "grey"}.get(name, name) for name in names]
-    unknown = [name for name in names if name not in PROMPTS]
-    if unknown or not names:
+    wrong = next((repr(name) for name in names if name not in PROMPTS), None if names else "none")
+    if wrong:
         raise SettingError(
-            f"expected prompts out of {', '.join(PROMPTS)}, got {unknown[0]!r}; join several with +"
-            if unknown
-            else f"expected one or more prompts out of {', '.join(PROMPTS)}, got none; name one"
+            f"expected prompts out of {', '.join(PROMPTS)}, got {wrong}; name one, or join several with +"
         )
     parts = [PROMPTS[name]() for name in names]
     return parts[0] if len(parts) == 1 else Combined(tuple(parts))

@@ -135,12 +135,8 @@ class GradCam:
     keep_probability: bool = False
 
     ARITHMETIC: ClassVar[tuple[str, ...]] = (
-        "affinity",
-        "compete",
-        "template",
-        "first_template",
-        "background_weight",
-        "keep_probability",
+        *("affinity", "compete", "template", "first_template"),
+        *("background_weight", "keep_probability"),
     )
     """Fields that the evidence of a text does not depend on; a variant's own fields are not among them."""
 

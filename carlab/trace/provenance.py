@@ -6,12 +6,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-VERSIONS = {
-    "carlab": "clip-as-rnn-lab",
-    "torch": "torch",
-    "transformers": "transformers",
-    "numpy": "numpy",
-}
+VERSIONS = {"carlab": "clip-as-rnn-lab", **{name: name for name in ("torch", "transformers", "numpy")}}
 
 
 def settings(value: Any) -> Any:
