@@ -1,23 +1,21 @@
 """COCO: regions in its annotation format, and COCO-Object, 80 classes and background."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
 
-from carlab.datasets.layout import class_names, find_root, need, read_json
+from carlab.datasets.layout import find_root, need, read_names, reading
 from carlab.datasets.protocol import Dataset, Sample
-from carlab.datasets.semantic import labelled, one_based, semantic
+from carlab.datasets.semantic import labelled, paired, semantic
 from carlab.errors import DatasetError
+from carlab.files.shapes import LabelMap, Mask
 
-SPLITS = ("val2017", "train2017")
 
-
-class Photo(NamedTuple):
+class CocoImage(NamedTuple):
     """An image of an annotation file."""
 
     file: str
@@ -26,7 +24,7 @@ class Photo(NamedTuple):
 
 
 class Region(NamedTuple):
-    """An annotation: where it is, and of what."""
+    """An annotation: a region of an image (its outline: polygons, or run lengths), and its category."""
 
     id: int
     image: int
@@ -34,15 +32,14 @@ class Region(NamedTuple):
     area: float
     crowd: bool
     outline: Any
-    """Polygons, or run lengths packed or plain; `mask` decodes it."""
 
 
 class Instances(NamedTuple):
-    """An annotation file: photos in order of their ids, regions by id, and each category's place."""
+    """An annotation file: images in order of their ids, regions by id, and the label of each category."""
 
-    photos: dict[int, Photo]
+    images: dict[int, CocoImage]
     regions: dict[int, Region]
-    places: dict[int, int]
+    labels: dict[int, int]
 
 
 def coco_object(root: Path, split: str) -> Dataset:
@@ -51,63 +48,43 @@ def coco_object(root: Path, split: str) -> Dataset:
     Where instances overlap the smaller lies on top; crowds are painted first, as their class.
     """
     home = find_root(root, ("coco",), "annotations")
-    file = home / "annotations" / f"instances_{split}.json"
-    photos, regions, places = instances(file)
+    images, regions, labels = read_instances(home / "annotations" / f"instances_{split}.json")
     by_image = defaultdict(list)
-    for one in regions.values():
-        by_image[one.image].append(one)
-    known = {str(number): number for number in photos}
+    for region in regions.values():
+        by_image[region.image].append(region)
 
     def find(identity: str) -> Sample:
-        photo = photos[known[identity]]
-        image = need(home / split / photo.file, "a photo")
-        return Sample(identity, image, lambda: label_map(photo, by_image[known[identity]], places))
+        image = images[int(identity)]
+        path = need(home / split / image.file, "an image")
+        return Sample(identity, path, lambda: label_map(image, by_image[int(identity)], labels))
 
-    return semantic("coco-object", split, list(known), find, class_names("coco"), background=True)
+    return semantic("coco-object", split, map(str, images), find, read_names("coco"), background=True)
 
 
 def coco_object_png(root: Path, split: str) -> Dataset:
     """Read `images/{split}/*.jpg` and `annotations/{split}/*_instanceTrainIds.png`.
 
     The PNGs are those that GroupViT's converter makes of COCO-Stuff, which the released code reads: 0 is
-    background. They settle overlaps as COCO-Stuff does, so scores differ a little from `coco_object`'s.
+    background. They resolve overlaps as COCO-Stuff does, so scores differ a little from `coco_object`'s.
     """
     home = find_root(root, ("coco", "coco_stuff164k"), f"annotations/{split}")
-    masks = home / "annotations" / split
-    names = class_names("coco")
-    ending = "_instanceTrainIds.png"
-    ids = sorted(path.name.removesuffix(ending) for path in masks.glob(f"*{ending}"))
-
-    def find(identity: str) -> Sample:
-        image, mask = home / "images" / split / f"{identity}.jpg", masks / f"{identity}{ending}"
-        decode = partial(one_based, ignored=255, background=True)
-        return labelled(identity, image, mask, "a mask of 80 labels", decode, len(names.classes))
-
-    return semantic("coco-object-png", split, ids, find, names, background=True)
+    samples = paired(home / "images" / split, home / "annotations" / split, ending="_instanceTrainIds.png")
+    return labelled("coco-object-png", split, samples, read_names("coco"), background=True)
 
 
-def instances(file: Path) -> Instances:
-    """Read an annotation file.
-
-    Raises
-    ------
-    DatasetError
-        If it lacks one of its tables, or a row one of its fields.
-    """
-    content = read_json(file, "COCO instances")
-    try:
-        photos = {
-            int(row["id"]): Photo(str(row["file_name"]), int(row["height"]), int(row["width"]))
-            for row in sorted(content["images"], key=lambda row: row["id"])
-        }
+def read_instances(file: Path) -> Instances:
+    """Read an annotation file; raise DatasetError if it lacks a table, or a row lacks a field."""
+    with reading(file, "COCO instances (images, annotations, categories)"):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        rows = sorted(content["images"], key=lambda row: row["id"])
+        images = {int(row["id"]): _image(row) for row in rows}
         regions = {int(row["id"]): _region(row) for row in content["annotations"]}
         categories = sorted(int(row["id"]) for row in content["categories"])
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DatasetError(
-            f"expected COCO instances (images, annotations, categories) at {file}, got others "
-            f"({error!r}); take the official file"
-        ) from error
-    return Instances(photos, regions, {number: place for place, number in enumerate(categories)})
+    return Instances(images, regions, {number: label for label, number in enumerate(categories, 1)})
+
+
+def _image(row: Mapping[str, Any]) -> CocoImage:
+    return CocoImage(str(row["file_name"]), int(row["height"]), int(row["width"]))
 
 
 def _region(row: Mapping[str, Any]) -> Region:
@@ -117,36 +94,24 @@ def _region(row: Mapping[str, Any]) -> Region:
     )  # fmt: skip
 
 
-def label_map(photo: Photo, regions: Sequence[Region], places: Mapping[int, int]) -> Int[np.ndarray, "h w"]:
-    """Paint crowds, then instances from large to small.
-
-    Raises
-    ------
-    DatasetError
-        If a region cannot be decoded, or is of no known category.
-    """
-    labels = np.zeros((photo.height, photo.width), dtype=np.int64)
+def label_map(image: CocoImage, regions: Sequence[Region], labels: Mapping[int, int]) -> LabelMap:
+    """Paint crowds, then instances from large to small; raise DatasetError for an unknown category."""
+    painting = np.zeros((image.height, image.width), dtype=np.int64)
     for region in sorted(regions, key=lambda region: (not region.crowd, -region.area)):
-        if region.category not in places:
+        if region.category not in labels:
             raise DatasetError(
                 f"expected a category of the file in annotation {region.id}, got {region.category}; "
                 "take the official file"
             )
-        labels[mask(region, photo)] = places[region.category] + 1
-    return labels
+        painting[decode(region, image)] = labels[region.category]
+    return painting
 
 
-def mask(region: Region, photo: Photo) -> Bool[np.ndarray, "h w"]:
-    """Decode a region: polygons, or run lengths packed or plain; empty if there is no polygon.
-
-    Raises
-    ------
-    DatasetError
-        If it is none of them, or of another size than the photo.
-    """
+def decode(region: Region, image: CocoImage) -> Mask:
+    """Decode a region; raise DatasetError if it cannot be, or is of another size than the image."""
     from pycocotools import mask as coco
 
-    shape, outline = (photo.height, photo.width), region.outline
+    shape, outline = (image.height, image.width), region.outline
     if outline == []:
         return np.zeros(shape, dtype=bool)
     try:
@@ -154,13 +119,13 @@ def mask(region: Region, photo: Photo) -> Bool[np.ndarray, "h w"]:
             outline = coco.merge(coco.frPyObjects(outline, *shape))
         elif isinstance(outline["counts"], list):
             outline = coco.frPyObjects(outline, *shape)
-        found = coco.decode(outline)
+        mask = coco.decode(outline)
         # pycocotools leaves memory as it was behind run lengths that end too early.
-        if found.shape != shape or found.sum() != coco.area(outline):
-            raise ValueError(f"a mask of {found.shape}")
+        if mask.shape != shape or mask.sum() != coco.area(outline):
+            raise ValueError(f"a mask of {mask.shape}")
     except Exception as error:  # it raises a bare Exception for most of what it cannot read
         raise DatasetError(
             f"expected polygons or run lengths over {shape} pixels in annotation {region.id}, got others "
             f"({error!r}); take the official file"
         ) from error
-    return np.asarray(found, dtype=bool)
+    return np.asarray(mask, dtype=bool)

@@ -1,20 +1,20 @@
-"""Reading files of a data set; whatever is wrong is one DatasetError that names the file expected."""
+"""Read the files of a data set; whatever is wrong is one DatasetError that names the expected file."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
 from PIL import Image
 
 from carlab.errors import DatasetError
+from carlab.files.shapes import LabelMap
 
 
 class Names(NamedTuple):
-    """Classes of a data set: official names, words to ask for, which are stuff, and the release's words."""
+    """Classes of a data set: official names, queries, which are stuff, and the released code's queries."""
 
     classes: tuple[str, ...]
     queries: tuple[str, ...]
@@ -22,14 +22,14 @@ class Names(NamedTuple):
     released: tuple[str, ...]
 
 
-def class_names(name: str) -> Names:
+def read_names(name: str) -> Names:
     """Read a list that ships with carlab; its comments name the columns."""
     text = files("carlab.datasets").joinpath("names", f"{name}.tsv").read_text(encoding="utf-8")
     return parse_names(line for line in text.splitlines() if not line.startswith("#"))
 
 
-def parse_names(lines: Any) -> Names:
-    """Names of lines such as `windowpane<TAB>window<TAB>stuff<TAB>pane`; the name alone will do."""
+def parse_names(lines: Iterable[str]) -> Names:
+    """Parse lines such as `windowpane<TAB>window<TAB>stuff<TAB>pane`; all but the name is optional."""
     rows = [[*map(str.strip, line.split("\t")), "", "", ""] for line in lines if line.strip()]
     return Names(
         tuple(row[0] for row in rows),
@@ -40,15 +40,8 @@ def parse_names(lines: Any) -> Names:
 
 
 def find_root(root: Path, candidates: Sequence[str | Path], mark: str) -> Path:
-    """The folder, among `root` and those under it, that holds `mark`.
-
-    Raises
-    ------
-    DatasetError
-        If none does.
-    """
-    places = [root, *(root / candidate for candidate in candidates)]
-    for place in places:
+    """Return the first folder that holds `mark`, `root` or a candidate below it; else raise DatasetError."""
+    for place in (root, *(root / candidate for candidate in candidates)):
         if (place / mark).exists():
             return place
     below = ", ".join(str(candidate) for candidate in candidates if not Path(candidate).is_absolute())
@@ -58,18 +51,30 @@ def find_root(root: Path, candidates: Sequence[str | Path], mark: str) -> Path:
 
 
 def need(path: Path, what: str) -> Path:
-    """The path, if something is there."""
+    """Return the path; raise DatasetError if it does not exist."""
     if not path.exists():
         raise DatasetError(f"expected {what} at {path}, got nothing there; check --root and --split")
     return path
 
 
-def read_lines(path: Path, what: str) -> list[str]:
-    """Lines of a text file that are not blank; UTF-8, or Latin-1 as some official lists are."""
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Raise one DatasetError for a missing file, and for any error while it is read and parsed."""
+    need(path, what)
     try:
-        content = need(path, what).read_bytes()
-    except OSError as error:
-        raise damaged(path, what, error) from error
+        yield
+    except DatasetError:
+        raise
+    except Exception as error:  # damaged pickles, MATLAB files and images raise almost anything
+        raise DatasetError(
+            f"expected {what} at {path}, got a damaged or a different file ({error!r}); replace it"
+        ) from error
+
+
+def read_lines(path: Path, what: str) -> list[str]:
+    """Return the lines of a text file that are not blank; UTF-8, or Latin-1 as in some official lists."""
+    with reading(path, what):
+        content = path.read_bytes()
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -77,42 +82,10 @@ def read_lines(path: Path, what: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def read_json(path: Path, what: str) -> Any:
-    """The content of a JSON file."""
-    try:
-        return json.loads(need(path, what).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise damaged(path, what, error) from error
-
-
-def read_index(path: Path, what: str) -> Int[np.ndarray, "h w"]:
-    """A picture of whole numbers, palette or grey, of 8 or 16 bits."""
-    try:
-        with Image.open(need(path, what)) as picture:
-            values = np.asarray(picture)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise damaged(path, what, error) from error
-    if values.ndim != 2:
-        raise DatasetError(
-            f"expected {what}, one number a pixel, at {path}, got {values.shape}; take the official file"
-        )
+def read_index(path: Path, what: str) -> LabelMap:
+    """Read an image file of one integer per pixel, palette or grey, of 8 or 16 bits."""
+    with reading(path, what), Image.open(path) as picture:
+        values = np.asarray(picture)
+        if values.ndim != 2:
+            raise ValueError(f"{values.shape}, not one number per pixel")
     return values.astype(np.int64)
-
-
-def read_region(path: Path, what: str) -> Bool[np.ndarray, "h w"]:
-    """A mask: whatever is not zero."""
-    return read_index(path, what) > 0
-
-
-def in_range(labels: Int[np.ndarray, "h w"], most: int, path: Path) -> Int[np.ndarray, "h w"]:
-    """The labels, if none is above the number of classes."""
-    if labels.size and labels.max() > most:
-        raise DatasetError(
-            f"expected labels up to {most} in {path}, got {labels.max()}; is it of another data set?"
-        )
-    return labels
-
-
-def damaged(path: Path, what: str, error: Exception) -> DatasetError:
-    """An error of a file that is there but cannot be read."""
-    return DatasetError(f"expected {what} at {path}, got a damaged file ({error}); copy it again")

@@ -1,4 +1,4 @@
-"""What a data set is: an ordered list of images, what is asked of them, and what is true.
+"""Data sets as values: an ordered list of images, their queries, and their true labels or masks.
 
 NumPy only, and nothing is downloaded. Axis letters: h w image rows and columns, e expressions.
 """
@@ -13,17 +13,17 @@ from typing import Any, Literal
 from carlab.errors import DatasetError
 
 IGNORE = -1
-"""In a label map: a pixel that counts neither for nor against."""
+"""In a label map: a pixel that does not count."""
 
 Kind = Literal["semantic", "referring", "video"]
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One run over an image: which classes are asked for, and what competes with them.
+    """One run over an image: its classes by index, and the background that competes with them.
 
-    Data sets with stuff take two: the things, against the model's own background words
-    (`background` None), and the stuff, against the names of the things. Things paint over stuff.
+    Data sets with stuff have two: the things, against the model's own background queries (`background`
+    None), and the stuff, against the names of the things. Things are painted over stuff.
     """
 
     classes: tuple[int, ...]
@@ -33,7 +33,7 @@ class Pass:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image, or one frame of a video: where it is, what is asked, and what is true of it."""
+    """One image, or one frame of a video, with its expressions and its truth."""
 
     id: str
     """Unique in the data set; a run quotes it where it becomes a file name."""
@@ -42,11 +42,11 @@ class Sample:
     """Reads the truth: a label map, Int (h, w), of a semantic sample (0 background, i + 1 = classes[i],
     IGNORE); otherwise a mask for each expression, Bool (e, h, w)."""
     expressions: tuple[str, ...] = ()
-    """What is referred to; () in a semantic sample."""
+    """The referring expressions; () in a semantic sample."""
     objects: tuple[str, ...] = ()
-    """Which object each expression means; several may mean the same."""
+    """The object that each expression refers to; several may refer to the same."""
     video: str | None = None
-    """The sequence that a frame belongs to."""
+    """The video of a frame."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +55,17 @@ class Dataset:
 
     Attributes
     ----------
-    classes, queries
-        Official names of the classes scored, background left out, and the words that the model is
-        asked for each; () unless semantic.
-    released
-        The words of the released code for each class; the plain ones where it has none.
+    ids, find
+        Ids in the order of the official list, and the function from an id to its sample.
+    classes, queries, released
+        Official names of the classes scored, background left out; the query of each; and its query in the
+        released code, the same where that has none. () unless semantic.
     passes
         Runs to make over each image.
     background
         Whether background is a class of its own; otherwise unlabelled pixels are ignored.
     labels_given
-        Whether an image is asked only for classes that are there: an upper bound, not a result.
-    ids, find
-        The samples, in the order of the official list, and how one is found.
+        Whether only classes that are present in an image are its queries: an upper bound, not a result.
     """
 
     name: str
@@ -83,7 +81,7 @@ class Dataset:
     released: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a list that is empty, or that names an image twice: records are kept by id."""
+        """Raise DatasetError if the list is empty, or has an id twice: records are kept by id."""
         twice = [name for name, times in Counter(self.ids).items() if times > 1]
         if twice or not self.ids:
             raise DatasetError(
@@ -92,40 +90,25 @@ class Dataset:
             )
 
     def __len__(self) -> int:
-        """How many samples."""
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Sample:
-        """One sample.
-
-        Raises
-        ------
-        DatasetError
-            If a file of it is missing or not as in the official layout.
-        """
+        """Return a sample; raise DatasetError if a file of it is missing."""
         return self.find(self.ids[index])
 
     def as_released(self) -> "Dataset":
-        """The same, asked in the words of the released code, where they are known."""
+        """Return the data set with the queries of the released code, where they are known."""
         if not self.released:
             return self
-        words = dict(zip(self.queries, self.released, strict=True))
+        known = dict(zip(self.queries, self.released, strict=True))
         passes = tuple(
-            replace(part, background=part.background and tuple(words[word] for word in part.background))
+            replace(part, background=part.background and tuple(known[query] for query in part.background))
             for part in self.passes
         )
         return replace(self, queries=self.released, passes=passes)
 
     def digest(self) -> str:
-        """sha256 of what decides which samples are run and what is asked of them."""
-        parts = (
-            self.name,
-            self.split,
-            str(self.labels_given),
-            *self.ids,
-            "",
-            *self.classes,
-            "",
-            *self.queries,
-        )
+        """Return the sha256 of what decides which samples are run, with which queries."""
+        head = (self.name, self.split, str(self.labels_given))
+        parts = (*head, *self.ids, "", *self.classes, "", *self.queries)
         return sha256("\0".join(parts).encode()).hexdigest()

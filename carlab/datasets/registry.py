@@ -1,4 +1,4 @@
-"""From a name to a data set."""
+"""Every data set by name, and `load_dataset`."""
 
 import os
 from collections.abc import Callable
@@ -6,66 +6,72 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from carlab.datasets import ade, coco, context, davis, plain, refer, voc
+from carlab.datasets import ade, coco, davis, pascal, plain, refer
 from carlab.datasets.protocol import Dataset
 from carlab.errors import DatasetError
 
 
 class Reader(NamedTuple):
-    """How a data set is read, its splits (the first is the default), and what a root must hold."""
+    """A function that reads a data set, its splits (the first is the default), and the layout of its root."""
 
     read: Callable[[Path, str], Dataset]
     splits: tuple[str, ...]
     layout: str
 
 
-_VOC = "VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}"
-_CONTEXT = "VOC2010/{JPEGImages,SegmentationClassContext,ImageSets/SegmentationContext}"
+def _refer_reader(name: str, splits: tuple[str, ...], stem: str = "refs") -> Reader:
+    layout = f"{name}/{{{stem}(BY).p,instances.json}}, train2014/"
+    return Reader(partial(refer.refer, name=name, stem=stem), splits, layout)
+
+
+_VOC = (("val", "train", "trainval"), "VOC2012/{JPEGImages,SegmentationClass,ImageSets/Segmentation}")
+_CONTEXT = (("val", "train"), "VOC2010/{JPEGImages,SegmentationClassContext,ImageSets/SegmentationContext}")
+_COCO_SPLITS = ("val2017", "train2017")
+_ADE_SPLITS = ("validation", "training")
+_UNC_SPLITS = ("unc/val", "unc/testA", "unc/testB")
 _DAVIS = "{JPEGImages,Annotations}/480p, ImageSets/YEAR"
+# Of two annotators each, from the first frame or from the whole video; annot1 if a split names none.
+_ANNOTATIONS = ("", "/annot2", "/annot1_full_video", "/annot2_full_video")
+_REF_DAVIS = (
+    tuple(part + annotation for part in ("val", "train") for annotation in _ANNOTATIONS),
+    f"{_DAVIS}, davis_text_annotations",
+)
 DATASETS: dict[str, Reader] = {
-    "voc20": Reader(partial(voc.voc, background=False), voc.SPLITS, _VOC),
-    "voc21": Reader(partial(voc.voc, background=True), voc.SPLITS, _VOC),
-    "coco-object": Reader(coco.coco_object, coco.SPLITS, "SPLIT/*.jpg, annotations/instances_SPLIT.json"),
+    "voc20": Reader(partial(pascal.voc, background=False), *_VOC),
+    "voc21": Reader(partial(pascal.voc, background=True), *_VOC),
+    "coco-object": Reader(coco.coco_object, _COCO_SPLITS, "SPLIT/*.jpg, annotations/instances_SPLIT.json"),
     "coco-object-png": Reader(
-        coco.coco_object_png, coco.SPLITS, "images/SPLIT, annotations/SPLIT/*_instanceTrainIds.png"
+        coco.coco_object_png, _COCO_SPLITS, "images/SPLIT, annotations/SPLIT/*_instanceTrainIds.png"
     ),
-    "context59": Reader(partial(context.context, background=False), context.SPLITS, _CONTEXT),
-    "context60": Reader(partial(context.context, background=True), context.SPLITS, _CONTEXT),
+    "context59": Reader(partial(pascal.context, background=False), *_CONTEXT),
+    "context60": Reader(partial(pascal.context, background=True), *_CONTEXT),
     "context459": Reader(
-        context.context459,
-        context.SPLITS,
-        "VOC2010/{JPEGImages,trainval,ImageSets/SegmentationContext}",
+        pascal.context459, ("val", "train"), "VOC2010/{JPEGImages,trainval,ImageSets/SegmentationContext}"
     ),
-    "ade150": Reader(ade.ade150, ade.SPLITS, "ADEChallengeData2016/{images,annotations}/SPLIT"),
-    "ade847": Reader(ade.ade847, ade.SPLITS, "ADE20K_2021_17_01/{images,annotations}_detectron2/SPLIT"),
-    **{
-        name: Reader(
-            partial(refer.refer, name),
-            refer.SPLITS[name],
-            f"{name}/{{{stem}(BY).p,instances.json}}, train2014/",
-        )
-        for name, stem in refer.STEMS.items()
-    },
+    "ade150": Reader(ade.ade150, _ADE_SPLITS, "ADEChallengeData2016/{images,annotations}/SPLIT"),
+    "ade847": Reader(ade.ade847, _ADE_SPLITS, "ADE20K_2021_17_01/{images,annotations}_detectron2/SPLIT"),
+    "refcoco": _refer_reader("refcoco", (*_UNC_SPLITS, "google/val")),
+    "refcoco+": _refer_reader("refcoco+", _UNC_SPLITS),
+    "refcocog": _refer_reader("refcocog", ("umd/val", "umd/test", "google/val")),
+    "grefcoco": _refer_reader("grefcoco", _UNC_SPLITS, "grefs"),
     "coco-referring": Reader(
-        refer.coco_referring,
-        refer.SPLITS["coco-referring"],
-        "SPLIT/*.jpg, annotations/{instances,referring}_SPLIT.json",
+        refer.coco_referring, ("val2017",), "SPLIT/*.jpg, annotations/{instances,referring}_SPLIT.json"
     ),
-    "davis16": Reader(davis.davis16, davis.WORDLESS, _DAVIS),
-    "ref-davis16": Reader(partial(davis.ref_davis, year=2016), davis.SPLITS, f"{_DAVIS}, {davis.TEXTS}"),
-    "ref-davis17": Reader(partial(davis.ref_davis, year=2017), davis.SPLITS, f"{_DAVIS}, {davis.TEXTS}"),
-    "folder": Reader(plain.plain, plain.SPLITS, "images/, masks/*.png, names.txt"),
+    "davis16": Reader(davis.davis16, ("val", "train", "all"), _DAVIS),
+    "ref-davis16": Reader(partial(davis.ref_davis, year=2016), *_REF_DAVIS),
+    "ref-davis17": Reader(partial(davis.ref_davis, year=2017), *_REF_DAVIS),
+    "folder": Reader(plain.own_folder, (".",), "images/, masks/*.png, names.txt"),
 }
-"""Every data set that `load_dataset` reads."""
+"""Every data set that `load_dataset` reads; `DATASETS["name"] = Reader(...)` adds one."""
 
 
 def load_dataset(name: str, root: str | os.PathLike[str], split: str | None = None) -> Dataset:
-    """Read the lists of a data set; photos and masks are read when they are asked for.
+    """Read the lists of a data set; images and masks are read later, one by one.
 
     Parameters
     ----------
     name
-        One of `DATASETS`.
+        A key of `DATASETS`.
     root
         The folder that holds it, in its official layout; see `DATASETS[name].layout`.
     split
@@ -74,7 +80,7 @@ def load_dataset(name: str, root: str | os.PathLike[str], split: str | None = No
     Raises
     ------
     DatasetError
-        If there is no such data set, or the layout is another; names the file expected.
+        If there is no such data set, or the layout is another; names the expected file.
     """
     if name not in DATASETS:
         raise DatasetError(

@@ -11,7 +11,7 @@ SEED = 0
 
 
 class Interval(NamedTuple):
-    """A number, and the interval that holds 95 % of its resamples."""
+    """A score, and the interval that holds 95 % of its resamples."""
 
     value: float
     low: float
@@ -24,7 +24,7 @@ def interval(
     *,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Percentile bootstrap: images are drawn anew with replacement, always with the same seed.
+    """Return the percentile bootstrap of a score: images resampled with replacement, with a fixed seed.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def interval(
     if not len(rows):
         return Interval(*[float("nan")] * 3)
     drawn = np.random.default_rng(SEED).multinomial(len(rows), [1 / len(rows)] * len(rows), size=resamples)
-    # In floats, which BLAS multiplies; whole numbers stay exact below 2**53.
+    # In floats, which BLAS multiplies; integers stay exact below 2**53.
     values = np.array([metric(sums) for sums in drawn.astype(np.float64) @ rows])
     known = values[~np.isnan(values)]
     low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (np.nan, np.nan)

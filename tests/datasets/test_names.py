@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from carlab.datasets import Dataset, Sample
-from carlab.datasets.layout import class_names
-from carlab.datasets.semantic import passes_of, semantic
+from carlab.datasets.layout import read_names
+from carlab.datasets.semantic import semantic
 from carlab.queries import check_background, check_queries
 
 SIZES = {"voc": 20, "coco": 80, "context59": 59, "context459": 459, "ade150": 150, "ade847": 847}
@@ -19,7 +19,7 @@ def find(identity: str) -> Sample:
 
 
 def dataset(name: str) -> Dataset:
-    return semantic(name, "val", ["a"], find, class_names(name), background=True)
+    return semantic(name, "val", ["a"], find, read_names(name), background=True)
 
 
 def test_each_list_has_a_size_here() -> None:
@@ -29,7 +29,7 @@ def test_each_list_has_a_size_here() -> None:
 
 @pytest.mark.parametrize("name", SIZES)
 def test_sizes_and_stuff(name: str) -> None:
-    names = class_names(name)
+    names = read_names(name)
     assert len(set(names.classes)) == len(names.classes) == SIZES[name]
     assert sum(names.stuff) == STUFF[name]
 
@@ -64,10 +64,10 @@ def test_only_the_words_change_in_the_release() -> None:
 
 
 def test_a_data_set_of_one_pass_has_no_stuff() -> None:
-    assert len(passes_of(class_names("voc"))) == 1
-    assert len(passes_of(class_names("ade150"))) == 2
+    assert len(dataset("voc").passes) == 1
+    assert len(dataset("ade150").passes) == 2
 
 
 def test_ade_is_as_its_official_list_has_it(shared: Path) -> None:
     lines = (shared / "data" / "ADEChallengeData2016" / "objectInfo150.txt").read_text().splitlines()[1:]
-    assert class_names("ade150").classes == tuple(line.split("\t")[-1].strip() for line in lines)
+    assert read_names("ade150").classes == tuple(line.split("\t")[-1].strip() for line in lines)

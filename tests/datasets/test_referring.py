@@ -155,9 +155,10 @@ def test_a_truncated_pickle(kept: int, tmp_path: Path) -> None:
         [{**reference(1, 11, "val", "a cup"), "image_id": "seven"}],
     ],
 )
-def test_references_of_another_form(refs: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", [2, None])
+def test_references_of_another_form(protocol: int | None, refs: Any, tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="refcoco"):
-        load_dataset("refcoco", save(tmp_path, "refcoco", refs, protocol=2))
+        load_dataset("refcoco", save(tmp_path, "refcoco", refs, protocol=protocol))
 
 
 @pytest.mark.parametrize(("meant", "image"), [(99, 7), (11, 99)])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
-from carlab.metrics.referring import PRECISIONS, SCORES, TARGET_SCORES, iou, overlaps, ratios
+from carlab.metrics.referring import PRECISIONS, SCORES, TARGET_SCORES, mask_iou, overlaps, ratios
 from carlab.metrics.video import TOLERANCE, boundary, boundary_accuracy, region_similarity
 
 MASKS = arrays(bool, (3, 5, 7))
@@ -29,7 +29,7 @@ def hypot_of(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
 @given(truth=MASKS, masks=MASKS)
 def test_iou_is_pycocotools(truth: np.ndarray, masks: np.ndarray) -> None:
     above, below = overlaps(truth, masks)
-    values = iou(above, below)
+    values = mask_iou(above, below)
     for row, (a, b) in enumerate(zip(truth, masks, strict=True)):
         if not (a | b).any():
             assert values[row] == 1  # both empty: right, where an expression means nothing

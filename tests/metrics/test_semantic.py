@@ -16,7 +16,7 @@ from carlab.metrics.kept import Kept, kept_by_step
 from carlab.metrics.semantic import (
     Tally,
     confusion,
-    iou,
+    label_iou,
     mean_iou,
     pixel_accuracy,
     released_mean_iou,
@@ -73,7 +73,7 @@ def test_mean_iou_is_what_a_loop_over_pixels_gives(
     scored = range(0 if background else 1, CLASSES + 1)
     there = {true for true, _ in pairs}
     for label in range(CLASSES + 1):
-        same(iou(counts)[label], loop_iou(pairs, label))
+        same(label_iou(counts)[label], loop_iou(pairs, label))
     same(mean_iou(counts, background=background), loop_mean(pairs, scored))
     same(true_mean_iou(counts, background=background), loop_mean(pairs, there & set(scored)))
 
@@ -123,7 +123,7 @@ def test_an_example_by_hand() -> None:
     truth = np.array([[0, 0, 1, 1], [0, 2, 2, IGNORE]])
     found = np.array([[0, 3, 1, 0], [0, 2, 1, 3]])
     counts = counted(truth, found)
-    np.testing.assert_allclose(iou(counts), [2 / 4, 1 / 3, 1 / 2, 0])
+    np.testing.assert_allclose(label_iou(counts), [2 / 4, 1 / 3, 1 / 2, 0])
     same(mean_iou(counts, background=True), (2 / 4 + 1 / 3 + 1 / 2 + 0) / 4)
     same(true_mean_iou(counts, background=False), (1 / 3 + 1 / 2) / 2)
     same(pixel_accuracy(counts), 4 / 7)
