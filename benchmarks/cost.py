@@ -32,7 +32,7 @@ from carlab.recurrence import ClipAsRnn, Prepared
 from carlab.stages.base import Proposal
 from carlab.stages.classifier import TemplateClassifier
 from carlab.stages.filter import Threshold
-from carlab.stages.proposer import GradCam, Proposals, min_max
+from carlab.stages.proposer import GradCam, Proposals, min_max, written
 from carlab.stages.refiner import NoRefiner
 
 NAMES = ("cat", "dog", "sofa", "train", "bottle", "bird", "car", "chair")
@@ -187,20 +187,29 @@ def as_released(model: ClipAsRnn) -> ClipAsRnn:
     )
 
 
+@dataclass
+class ReleasedProposals(Proposals):
+    """Of the released schedule: no evidence, but the background's texts."""
+
+    against: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class ReleasedGradCam(GradCam):
     """One forward and backward pass of the tail, and one affinity, per query and step."""
 
     def prepare(self, photo: Photo, queries: Any, background: tuple[str, ...]) -> Proposals:
         """Run the trunk alone."""
-        return Proposals(self.backbone.trunk(photo.image), None, tuple(queries), background, Cache())
+        against = tuple(written(background, self.template))
+        return ReleasedProposals(
+            self.backbone.trunk(photo.image), None, tuple(queries), Cache(), against=against
+        )
 
-    def __call__(self, proposals: Proposals, active: Int[np.ndarray, " q"], t: int) -> Proposal:
+    def __call__(self, proposals: Any, active: Int[np.ndarray, " q"], t: int) -> Proposal:
         """Compute CAMs by autograd through the softmax, query by query."""
         template = self.template if t or self.first_template is None else self.first_template
-        texts = [template.replace("{}", proposals.queries[query]) for query in active]
-        texts += [self.template.replace("{}", query) for query in proposals.background]
-        embeddings = self.backbone.encode_text(texts)
+        texts = written((proposals.queries[query] for query in active), template)
+        embeddings = self.backbone.encode_text([*texts, *proposals.against])
         cams, masks = [], []
         for k in range(len(active)):
             cam = min_max(self._backward(proposals, embeddings, k).reshape(1, *proposals.trunk.grid))

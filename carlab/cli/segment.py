@@ -1,14 +1,15 @@
-"""`carlab segment`: images and queries in; pictures, label maps and traces out."""
+"""`carlab segment`: images and queries in; figures, label maps and traces out."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from carlab.cli import options
-from carlab.errors import CarlabError, ImageError, QueryError
+from carlab.errors import CarlabError, ImageError, QueryError, quoted, reason
 from carlab.trace.show import printable
 
 if TYPE_CHECKING:
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
 
 
 @options.with_settings()
-def segment(
+def segment_images(
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", show_default=False)],
-    query: Annotated[
-        list[str], typer.Option("--query", "-q", help="What to look for; repeat it.", show_default=False)
-    ] = [],  # noqa: B006 - typer copies it
+    query: options.Queries = [],  # noqa: B006 - typer copies it
     queries_file: Annotated[Path | None, typer.Option(help="A text file of queries, one a line.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("out"),
     preset: options.Preset = "offline",
@@ -36,7 +35,7 @@ def segment(
     figures: Annotated[bool, typer.Option(help="Write overlay and recurrence figures.")] = True,
     **settings: Any,
 ) -> None:
-    """Segment images by queries; a bad image is reported, and the others go on."""
+    """Segment images by queries; a bad image is reported, and the others are run."""
     from carlab.files.archive import make_folder
     from carlab.files.images import list_images
     from carlab.hooks import check_patterns
@@ -45,17 +44,16 @@ def segment(
     from carlab.settings import change
 
     paths = list_images(images)
-    names = check_queries([*query, *read_queries(queries_file)])
+    queries = check_queries([*query, *read_queries(queries_file)])
     check_patterns(tuple(record))
     make_folder(out)
     model = load(preset, proposer=proposer, classifier=classifier, device=device, dtype=dtype)
-    failed = segment_all(change(model, **settings), paths, names, out, record, figures)
-    if failed:
+    if segment_all(change(model, **settings), paths, queries, out, record, figures):
         raise typer.Exit(1)
 
 
 def segment_all(
-    model: "ClipAsRnn", paths: list[Path], names: Sequence[str], out: Path, record: list[str], figures: bool
+    model: "ClipAsRnn", paths: list[Path], queries: Sequence[str], out: Path, record: list[str], figures: bool
 ) -> int:
     """Run every image; return how many failed."""
     from tqdm import tqdm
@@ -63,19 +61,15 @@ def segment_all(
     from carlab.batch import Job, run_many
     from carlab.hooks import record as recording
 
-    failed = 0
-    several = len(paths) > 1
+    failed, several = 0, len(paths) > 1
     with recording(*record), nullcontext() if several else stage_bar():
-        # A process for the CRF is worth its start only beside a model that goes on.
-        results = run_many(model, (Job(path, names) for path in paths), workers=int(several))
+        # A process for the CRF is worth its start only beside a model that runs on other images.
+        results = run_many(model, (Job(path, queries) for path in paths), workers=int(several))
         shown = tqdm(results, total=len(paths), unit="image", disable=None if several else True)
         for path, stem, result in zip(paths, stems(paths), shown, strict=True):
             if isinstance(result, ImageError):
                 failed += 1
-                tqdm.write(
-                    f"carlab: {printable(str(path))}: {printable(str(result))}",
-                    file=typer.get_text_stream("stderr"),
-                )
+                report_failure(path, result)
                 continue
             if isinstance(result, CarlabError):  # of the queries or the model: it would fail every image
                 raise result
@@ -83,9 +77,17 @@ def segment_all(
             tqdm.write(f"{printable(str(path))}\n{trace}\n")
             write(trace, out, stem, figures)
     done = len(paths) - failed
-    count = f"{done} image{'s' if done != 1 else ''} done" + (f", {failed} failed" if failed else "")
-    typer.echo(f"{count}; results in {out}", err=True)
+    failures = f", {failed} failed" if failed else ""
+    typer.echo(f"{done} image{'s' if done != 1 else ''} done{failures}; results in {out}", err=True)
     return failed
+
+
+def report_failure(image: object, error: object) -> None:
+    """Print why an image failed, on one line above the progress bar."""
+    from tqdm import tqdm
+
+    line = f"carlab: {printable(str(image))}: {printable(str(error))}"
+    tqdm.write(line, file=typer.get_text_stream("stderr"))
 
 
 @contextmanager
@@ -124,30 +126,27 @@ def write(trace: "Trace", out: Path, stem: str, figures: bool) -> None:
 
 def stems(paths: Sequence[Path]) -> list[str]:
     """Return a file name for each image: its stem, with a number where two are the same."""
-    taken: set[str] = set()
-    names = []
+    names: dict[str, str] = {}
     for path in paths:
-        name, number = path.stem, 2
-        while name.casefold() in taken:
-            name, number = f"{path.stem}-{number}", number + 1
-        taken.add(name.casefold())
-        names.append(name)
-    return names
+        name = next(name for name in numbered(path.stem) if name.casefold() not in names)
+        names[name.casefold()] = name
+    return list(names.values())
+
+
+def numbered(stem: str) -> Iterator[str]:
+    """Yield file names to choose from: cat, cat-2, cat-3, ..."""
+    yield stem
+    yield from (f"{stem}-{number}" for number in count(2))
 
 
 def read_queries(path: Path | None) -> list[str]:
-    """Return the lines of a text file that are not blank.
-
-    Raises
-    ------
-    QueryError
-        If it cannot be read as UTF-8 text.
-    """
+    """Return the lines of a text file that are not blank; QueryError if it is not UTF-8 text."""
     if path is None:
         return []
     try:
         return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise QueryError(
-            f"expected a text file of queries, got {str(path)!r} ({error}); write one query a line, in UTF-8"
+            f"expected a text file of queries, got {quoted(path)} ({reason(error)}); "
+            "write one query a line, in UTF-8"
         ) from error

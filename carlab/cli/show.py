@@ -1,10 +1,11 @@
-"""`carlab show` and `carlab probes`: read a trace, and the table of probes. Neither needs torch."""
+"""`carlab show` and `carlab probes`: a trace as text, and the table of probes. Neither needs torch."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from carlab.cli import options
 from carlab.trace.show import text_table
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show(
-    trace: Annotated[Path, typer.Argument(help="A file that `carlab segment` wrote.")],
+    trace: options.TraceFile,
     settings: Annotated[bool, typer.Option("--settings", help="Also every setting and version.")] = False,
     recorded: Annotated[bool, typer.Option("--probes", help="Also the recorded probes.")] = False,
     figures: Annotated[Path | None, typer.Option(help="Folder to draw the figures to.")] = None,
@@ -47,24 +48,23 @@ def probes() -> None:
 
 def probe_table(trace: "Trace") -> str:
     """Return name, step, shape and statistics of everything recorded; empty if nothing was."""
+    recorded = [("image", trace.probes)]
+    recorded += [(f"step {number}", step.probes) for number, step in enumerate(trace.steps, 1)]
     rows = []
-    for where, values in (
-        ("image", trace.probes),
-        *((f"step {t + 1}", s.probes) for t, s in enumerate(trace.steps)),
-    ):
+    for where, values in recorded:
         for name, value in values.items():
-            numbers = (
-                f"min {value.min():.4g}  mean {value.mean():.4g}  max {value.max():.4g}" if value.size else ""
-            )
+            numbers = ""
+            if value.size:
+                numbers = f"min {value.min():.4g}  mean {value.mean():.4g}  max {value.max():.4g}"
             rows.append((name, where, "x".join(map(str, value.shape)), str(value.dtype), numbers))
     return text_table(rows)
 
 
 def flat(settings: object, prefix: str = "") -> dict[str, str]:
     """Return nested settings by dotted name, as text."""
+    if isinstance(settings, list) and any(isinstance(item, dict) for item in settings):
+        settings = {str(number): item for number, item in enumerate(settings)}
     if isinstance(settings, dict):
         parts = [flat(value, f"{prefix}.{name}" if prefix else name) for name, value in settings.items()]
         return {name: value for part in parts for name, value in part.items()}
-    if isinstance(settings, list) and any(isinstance(item, dict) for item in settings):
-        return flat({str(number): item for number, item in enumerate(settings)}, prefix)
     return {prefix: ", ".join(map(str, settings)) if isinstance(settings, list) else str(settings)}

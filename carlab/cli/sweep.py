@@ -7,20 +7,17 @@ from typing import Annotated
 import typer
 
 from carlab.cli import options
-from carlab.cli.evaluate import Loaded, engine_named, finish, run_all
+from carlab.cli.evaluate import engine_named, finish, load_data, run_all
 
 
 def sweep(
-    dataset: Annotated[str, typer.Argument(help="voc21, coco-object, ...; see carlab datasets.")],
+    dataset: options.Data,
     root: options.Root,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder; each point of the grid is a run in it.")],
     grid: Annotated[
         list[str],
         typer.Option(
-            "--grid",
-            "-g",
-            help="Such as theta=.3,.4 or recurrence=on,off; repeat it.",
-            show_default=False,
+            "--grid", "-g", help="Such as theta=.3,.4 or recurrence=on,off; repeat it.", show_default=False
         ),
     ],
     each: Annotated[
@@ -38,22 +35,23 @@ def sweep(
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
     keep_traces: Annotated[str, typer.Option(help="all, none, or worst:NUMBER, of each run.")] = "none",
-    engine: Annotated[str, typer.Option(help="local, or ray for many machines.")] = "local",
-    workers: Annotated[int, typer.Option(min=0, help="local: processes for the CRF; ray: models.")] = 1,
+    engine: options.EngineName = "local",
+    workers: options.Workers = 1,
     together: options.Together = 4,
     form: options.TableFormat = "text",
 ) -> None:
     """Run every combination of settings, and compare them with the first."""
     from carlab.evaluate.folder import file_name
     from carlab.evaluate.grid import variants
+    from carlab.presets import load
 
     points = variants(grid, each=each)
-    done = []
-    preset_own: list[str | None] = [None]
-    pairs = list(product(proposer or preset_own, classifier or preset_own))
+    data = load_data(dataset, root, split, preset)
+    runs_on, done = engine_named(engine, workers, together), []
+    pairs = list(product(proposer or (None,), classifier or (None,)))
     for f, g in pairs:
-        loaded = Loaded.of(dataset, root, split, preset, f, g, device, dtype)
+        model = load(preset, proposer=f, classifier=g, device=device, dtype=dtype)
         prefix = [] if len(pairs) == 1 else [f"proposer={f}", f"classifier={g}"]
         plans = {out / file_name(" ".join([*prefix, point.name])): point.settings for point in points}
-        done += run_all(loaded, plans, limit, keep_traces, engine_named(engine, workers, together))
+        done += run_all(data, model, plans, limit=limit, keep_traces=keep_traces, engine=runs_on)
     finish(done, form)

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
+from carlab.cli import options
+
 
 def view(
-    trace: Annotated[Path, typer.Argument(help="A trace that carlab segment wrote.")],
+    trace: options.TraceFile,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="The page; default: beside the trace.", show_default=False),
+        Path | None, typer.Option("--out", "-o", help="The page; default: beside the trace.")
     ] = None,
 ) -> None:
     """Write an interactive page that works from a file, with no network and no server."""
@@ -18,4 +19,4 @@ def view(
     from carlab.trace import Trace
 
     path = out or trace.with_name(trace.name.removesuffix(".safetensors").removesuffix(".trace") + ".html")
-    typer.echo(f"{write_page(Trace.load(trace), path)}")
+    typer.echo(write_page(Trace.load(trace), path))

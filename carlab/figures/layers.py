@@ -1,12 +1,12 @@
 """Pictures of one step, ready for a screen: activation maps, soft masks, prompted images, final masks."""
 
 from collections.abc import Sequence
-from functools import lru_cache
-from math import ceil
 
 import numpy as np
-from jaxtyping import Integer, UInt8
+from jaxtyping import Float32, Integer, Shaped, UInt8
+from skimage.util import montage
 
+from carlab.cache import Cache
 from carlab.errors import SettingError
 from carlab.files.pictures import colour, paint, paint_maps, resize, shrink
 from carlab.files.shapes import Image
@@ -14,33 +14,30 @@ from carlab.trace import Trace
 
 LAYERS = ("CAM", "mask", "prompted image", "final")
 """CAMs before the affinity, soft masks after it, the classifier's input, and the final masks."""
+ACROSS = 4
+"""Pictures in a row, before the next row begins."""
+MOST_NAMED = 12
+"""Queries that a figure shows by name or one by one."""
 SCREEN_SIDE = 640
 """Longest side of a picture on the screen, in pixels."""
-MOSAIC_COLUMNS = 4
+_SHRUNK = Cache(2**28)
 
 
 def layer_picture(
     trace: Trace, t: int, layer: str, queries: Sequence[int], *, opacity: float = 0.6, side: int = SCREEN_SIDE
 ) -> Image:
-    """Paint one layer of step `t` over the image, each query in its own colour.
+    """Paint one layer of a step over the image, each query in its own colour.
 
     Parameters
     ----------
-    trace, t
-        The step, from 0.
-    layer
-        One of `LAYERS`. "final" does not depend on the step.
+    trace, t, layer
+        The step, from 0, and one of `LAYERS`; "final" does not depend on the step.
     queries
         Indices of the queries to paint; those that are not active in the step are left out.
     opacity
         Of the paint, 0 to 1.
     side
-        Longest side of the picture, in pixels.
-
-    Returns
-    -------
-    Image
-        RGB, of the image's proportions; prompted images stand in rows.
+        Longest side of the picture, in pixels. It has the image's proportions, but for prompted images.
 
     Raises
     ------
@@ -54,20 +51,23 @@ def layer_picture(
     """
     if layer not in LAYERS:
         raise SettingError(f"expected a layer out of {', '.join(LAYERS)}, got {layer!r}; choose one of them")
-    image = _shrunk(_Held(trace.image), side)
+    # Shrinking 12 megapixels at every key would be felt. The cache holds the image too: as long as it does,
+    # no other array has its id.
+    key = id(trace.image), side
+    image = _SHRUNK.get(key, lambda: (trace.image, shrink(trace.image, side)))[1]
     if layer == "final":
         labels = trace.labels
         return paint(image, np.where(np.isin(labels - 1, queries), labels, 0), opacity)
     step = trace.steps[t]
-    places = [place for place, query in enumerate(step.active) if query in queries]
-    if not places:
+    shown = np.isin(step.active, queries)
+    active = step.active[shown]
+    if not len(active):
         return image
-    shown = step.active[places]
     if layer == "prompted image":
-        return mosaic(step.prompted[places], shown, side)
+        return mosaic(step.prompted[shown], active, side)
     if layer == "CAM":
-        return paint_maps(image, step.cams[places], shown, opacity)
-    return paint_maps(image, step.masks[places], shown, opacity, mask_threshold(trace))
+        return paint_maps(image, step.cams[shown], active, opacity)
+    return paint_maps(image, step.masks[shown], active, opacity, mask_threshold(trace))
 
 
 def mask_threshold(trace: Trace) -> float:
@@ -76,40 +76,30 @@ def mask_threshold(trace: Trace) -> float:
 
 
 def mosaic(images: UInt8[np.ndarray, "q s1 s2 3"], queries: Integer[np.ndarray, " q"], side: int) -> Image:
-    """Put prompted images in rows, each in a frame of its query's colour.
+    """Put prompted images in rows `side` pixels wide, each in a frame of its query's colour.
 
-    Parameters
-    ----------
-    images, queries
-        Prompted images, and the index of the query of each.
-    side
-        Width of the picture in pixels.
+    >>> mosaic(trace.steps[0].prompted, trace.steps[0].active, 90).shape
+    (30, 90, 3)
     """
-    across = min(MOSAIC_COLUMNS, len(images))
+    across = min(ACROSS, len(images))
     cell = side // across
-    sheet = np.full((cell * ceil(len(images) / across), cell * across, 3), 128, dtype=np.uint8)
     rim = max(2, cell // 50)
-    for place, (image, query) in enumerate(zip(images, queries, strict=True)):
-        top, left = cell * (place // across), cell * (place % across)
-        frame = sheet[top : top + cell, left : left + cell]
+    framed = np.empty((len(images), cell, cell, 3), dtype=np.uint8)
+    for frame, image, query in zip(framed, images, queries, strict=True):
         frame[:] = colour(int(query))
         frame[rim:-rim, rim:-rim] = resize(image, cell - 2 * rim, cell - 2 * rim)
-    return sheet
+    grid = -(-len(images) // across), across
+    return np.asarray(montage(framed, fill=(128, 128, 128), grid_shape=grid, channel_axis=-1))
 
 
-class _Held:
-    """An array as a key of a cache, compared by identity and kept alive by it."""
+def stretched(values: Shaped[np.ndarray, "i j"]) -> tuple[Float32[np.ndarray, "i j"], str]:
+    """Return a map brought to [0, 1], NaN where it is not finite, and its range as text.
 
-    def __init__(self, array: Image) -> None:
-        self.array = array
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Held) and other.array is self.array
-
-    def __hash__(self) -> int:
-        return id(self.array)
-
-
-@lru_cache(maxsize=8)
-def _shrunk(image: _Held, side: int) -> Image:
-    return shrink(image.array, side)  # shrinking 12 megapixels at every key would be felt
+    >>> stretched(np.array([[0.0, 0.5, np.nan]]))
+    (array([[ 0.,  1., nan]], dtype=float32), '0 to 0.5')
+    """
+    numbers = np.where(np.isfinite(values), values, np.nan).astype(np.float64)
+    if np.isnan(numbers).all():
+        return numbers.astype(np.float32), "no values"
+    low, high = np.nanmin(numbers), np.nanmax(numbers)
+    return ((numbers - low) / ((high - low) or 1)).astype(np.float32), f"{low:.3g} to {high:.3g}"

@@ -2,91 +2,102 @@
 
 import json
 import os
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from carlab.figures.layers import LAYERS, layer_picture
+from carlab.figures.layers import LAYERS, MOST_NAMED, layer_picture
 from carlab.files.archive import write_file
 from carlab.files.pictures import colour_hex, data_uri
 from carlab.trace import Trace
 from carlab.trace.show import ending, found, header, most_telling, shorten
 
-SIDE = 560
+PAGE_SIDE = 560
 """Longest side of a picture on the page, in pixels."""
-TELLING = 12
-"""Queries shown before a search, each with pictures of its own."""
 
 
 def write_page(trace: Trace, path: str | os.PathLike[str]) -> Path:
-    """Write the page, atomically.
+    """Write the page of a trace atomically, and return its path.
+
+    Parameters
+    ----------
+    trace, path
+        At most `MOST_NAMED` queries, the most telling ones, have pictures of their own.
 
     Raises
     ------
     TraceError
         If the place cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     write_page(trace, f"{folder}/trace.html").name
+    'trace.html'
     """
     return write_file(path, page(trace).encode())
 
 
 def page(trace: Trace) -> str:
-    """The page as text. Words of the user are data in it, never markup: the script sets them as text."""
+    """Return the page as HTML. Text of the user is JSON data in it, never markup.
+
+    >>> page(trace)[:15]
+    '<!doctype html>'
+    """
     template = files("carlab.figures").joinpath("page.html").read_text(encoding="utf-8")
-    # "<" would let a word end the script element; in JSON it can be written otherwise.
-    content = json.dumps(page_data(trace), ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
+    # A query with "<" could end the script element; JSON can write it otherwise.
+    content = json.dumps(_content(trace), ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
     return template.replace("/*DATA*/", content)
 
 
-def page_data(trace: Trace) -> dict[str, Any]:
-    """Everything that the page shows, as JSON values."""
-    telling = most_telling(trace, TELLING)
+def _content(trace: Trace) -> dict[str, Any]:
+    telling = most_telling(trace, MOST_NAMED)
     return {
         "title": f"found: {found(trace)}",
         "about": f"{header(trace)} · {ending(trace)}",
         "stop": trace.stop,
-        "layers": list(LAYERS),
-        "threshold": _number(trace.threshold),
+        "layers": LAYERS,
+        "threshold": _json_number(trace.threshold),
         "queries": [
             {"name": shorten(name, 60), "colour": colour_hex(index), "telling": index in telling}
             for index, name in enumerate(trace.queries)
         ],
-        "scores": [[_number(score) for score in row] for row in trace.scores],
-        "drops": [[drop.query, drop.step, _number(drop.margin)] for drop in trace.drops],
-        "steps": [_step(trace, t, telling) for t in range(len(trace.steps))],
-        "made": {"settings": _plain(trace.settings), "provenance": _plain(trace.provenance)},
+        "scores": [[_json_number(score) for score in row] for row in trace.scores.tolist()],
+        "drops": [[drop.query, drop.step, _json_number(drop.margin)] for drop in trace.drops],
+        "steps": [_step_content(trace, t, telling) for t in range(len(trace.steps))],
+        "made": _json_value({"settings": trace.settings, "provenance": trace.provenance}),
     }
 
 
-def _step(trace: Trace, t: int, telling: list[int]) -> dict[str, Any]:
+def _step_content(trace: Trace, t: int, telling: list[int]) -> dict[str, Any]:
     step = trace.steps[t]
-    active = [int(query) for query in step.active]
+    active = step.active.tolist()
+
+    def picture(layer: str, queries: list[int]) -> str:
+        return data_uri(layer_picture(trace, t, layer, queries, side=PAGE_SIDE))
+
+    own = [query for query in telling if query in active]
     return {
         "active": active,
         "kept": int(step.kept.sum()),
         "probs": np.round(step.probs.astype(float), 4).tolist(),
-        "all": {layer: data_uri(layer_picture(trace, t, layer, telling, side=SIDE)) for layer in LAYERS},
-        "own": {
-            layer: {
-                query: data_uri(layer_picture(trace, t, layer, [query], side=SIDE))
-                for query in telling
-                if query in active
-            }
-            for layer in LAYERS[:3]
-        },
+        "all": {layer: picture(layer, telling) for layer in LAYERS},
+        "own": {layer: {query: picture(layer, [query]) for query in own} for layer in LAYERS[:3]},
     }
 
 
-def _number(value: Any) -> float | None:
-    """JSON knows no NaN."""
-    return round(float(value), 5) if np.isfinite(value) else None
+def _json_number(value: float) -> float | None:
+    return round(float(value), 5) if np.isfinite(value) else None  # NaN is no JSON
 
 
-def _plain(value: Any) -> Any:
-    """The value with infinities and NaN as text."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+def _json_value(value: Any) -> Any:
+    """Return the value with infinities and NaN as text."""
+    if isinstance(value, Mapping):
+        return {str(key): _json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_json_value(item) for item in value]
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value

@@ -68,15 +68,15 @@ def shrink(image: UInt8[np.ndarray, "h w 3"], side: int) -> UInt8[np.ndarray, "h
     return np.asarray(shrunk)
 
 
-def edge(labels: Shaped[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    """Return the labelled pixels that touch another label or none (4-neighbours).
+def edge(labels: Shaped[np.ndarray, "h w"], mode: str = "inner") -> Bool[np.ndarray, "h w"]:
+    """Return the labelled pixels that touch another label or none (4-neighbours); "thick": those outside too.
 
     >>> edge(np.array([[0, 1, 1, 1]])).tolist()
     [[False, True, False, False]]
     """
     from skimage.segmentation import find_boundaries  # here, because reading a trace should not wait for it
 
-    return np.asarray(find_boundaries(labels, connectivity=1, mode="inner"))
+    return np.asarray(find_boundaries(labels, connectivity=1, mode=mode))
 
 
 def paint(
@@ -120,7 +120,7 @@ def paint_maps(
     opacity
         Of the paint where a map is 1, 0 to 1.
     threshold
-        Outline each map where it exceeds this; None: no outlines.
+        Outline each map, in its colour, where it exceeds this; None: no outlines.
     """
     full = resize_maps(maps, *image.shape[:2])
     tints = np.array([colour(int(query)) for query in queries], dtype=np.float32)
@@ -128,7 +128,7 @@ def paint_maps(
     painted = image + strength * (tints[full.argmax(axis=0)] - image)
     if threshold is not None:
         for one, tint in zip(full, tints, strict=True):
-            painted[edge(one > threshold)] = RIM * tint
+            painted[edge(one > threshold, "thick")] = tint
     return painted.round().clip(0, 255).astype(np.uint8)
 
 

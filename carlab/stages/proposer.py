@@ -65,12 +65,12 @@ class Proposals:
         Output of the backbone's trunk.
     transition
         D of the affinity; None without affinity.
-    queries, background
-        All of them; what is active refers to the queries by index.
+    queries
+        All of them; what is active refers to them by index.
     store
-        Evidence of all queries that the image was ever prepared for, by text.
-    own
-        By template: the evidence of each query by index, as far as it was needed.
+        Evidence of everything that the image was ever prepared for.
+    evidence
+        That of these queries, as written in a template, and of the background.
     context
         Of the background, its weight included; None: no background.
     """
@@ -78,9 +78,8 @@ class Proposals:
     trunk: Trunk
     transition: Float[Tensor, "n n"] | None
     queries: tuple[str, ...]
-    background: tuple[str, ...]
     store: Cache
-    own: dict[str, dict[int, Evidence]] = field(default_factory=dict)
+    evidence: dict[Key, Evidence] = field(default_factory=dict)
     context: Evidence | None = None
 
     nbytes: ClassVar[int] = 0
@@ -171,25 +170,21 @@ class GradCam:
             key = ("transition", self.backbone, *stage_key(self.affinity, "box_threshold", "cut_border"))
             transition = probe("affinity.transition", get(key, lambda: self._transition(trunk)))
         store = get(("evidence", *stage_key(self, *self.ARITHMETIC)), lambda: Cache(EVIDENCE_BYTES))
-        proposals = Proposals(trunk, transition, tuple(queries), background, store)
-        # str.replace, never str.format: a query is the user's text and may hold braces itself.
-        against = tuple(self.template.replace("{}", query) for query in background)
-        self._gather(
-            proposals,
-            self.first_template or self.template,
-            range(len(queries)),
-            against if self.background_weight else (),
-        )
-        self._record(proposals)
+        proposals = Proposals(trunk, transition, tuple(queries), store)
+        texts = written(queries, self.first_template or self.template)
+        against = tuple(written(background, self.template)) if self.background_weight else ()
+        own = self._gather(proposals, [*texts, against] if against else texts)
+        if against:
+            proposals.context = own[-1]._replace(logit=own[-1].logit + log(self.background_weight))
+            probe("cam.background", own[-1].parts, edit=False)
+        probe("cam.logits", np.concatenate([one.parts for one in own[: len(texts)]]), edit=False)
+        probe("cam.gradients", np.stack([one.gradient for one in own]), edit=False)
         return proposals
 
     def __call__(self, proposals: Proposals, active: Int[np.ndarray, " q"], t: int) -> Proposal:
         """Return CAMs and soft masks of the active queries in step `t` (from 0)."""
         template = self.template if t or self.first_template is None else self.first_template
-        known = proposals.own.get(template, {})
-        if not all(query in known for query in active):
-            known = self._gather(proposals, template, active.tolist())
-        own = [known[query] for query in active]
+        own = self._gather(proposals, written((proposals.queries[query] for query in active), template))
         raw = self.closed_form(own, proposals.context)
         flat = ~raw.any(axis=1)
         if proposals.context is not None and flat.any():  # nothing stood out: compare without background
@@ -262,40 +257,27 @@ class GradCam:
         raw = np.maximum(maps[:q] - mixture, 0)
         return np.asarray(raw * shares[:, None] if self.keep_probability else raw)
 
-    def _gather(
-        self, proposals: Proposals, template: str, queries: Iterable[int], background: tuple[str, ...] = ()
-    ) -> dict[int, Evidence]:
-        """Make sure that the evidence of some queries, as a template writes them, is there."""
-        known = proposals.own.setdefault(template, {})
-        missing = [query for query in queries if query not in known]
-        texts: list[Key] = [template.replace("{}", proposals.queries[query]) for query in missing]
+    def _gather(self, proposals: Proposals, keys: Sequence[Key]) -> list[Evidence]:
+        """Return the evidence of texts, and of a background as one, from where it is or from the model."""
 
-        def make(keys: Sequence[Key]) -> list[Evidence]:
-            together = next((key for key in keys if isinstance(key, tuple)), ())
-            return self.gather(proposals.trunk, [key for key in keys if isinstance(key, str)], together)
+        def make(missing: Sequence[Key]) -> list[Evidence]:
+            together = next((key for key in missing if isinstance(key, tuple)), ())
+            return self.gather(proposals.trunk, [key for key in missing if isinstance(key, str)], together)
 
-        found = proposals.store.get_all([*texts, background] if background else texts, make)
-        known.update(zip(missing, found, strict=False))
-        if background:
-            context = found[-1]
-            weighted = context.logit + log(self.background_weight)
-            proposals.context = context._replace(logit=weighted)
-        return known
-
-    def _record(self, proposals: Proposals) -> None:
-        """Record logits and gradients of all queries, whichever of them came from the cache."""
-        (own,) = proposals.own.values()
-        everything = [*own.values(), proposals.context] if proposals.context is not None else [*own.values()]
-        parts = [one.parts for one in everything]
-        probe("cam.logits", np.concatenate(parts[: len(own)]), edit=False)
-        probe("cam.gradients", np.stack([one.gradient for one in everything]), edit=False)
-        if proposals.context is not None:
-            probe("cam.background", parts[-1], edit=False)
+        missing = [key for key in keys if key not in proposals.evidence]
+        proposals.evidence.update(zip(missing, proposals.store.get_all(missing, make), strict=True))
+        return [proposals.evidence[key] for key in keys]
 
     def _transition(self, trunk: Trunk) -> Float[Tensor, "n n"]:
         assert self.affinity is not None  # noqa: S101 - for the type checker
         with timed("affinity", passes=1):
             return self.affinity.transition(trunk.relations)
+
+
+def written(queries: Iterable[str], template: str) -> list[str]:
+    """Return the queries as the template writes them."""
+    # str.replace, never str.format: a query is the user's text and may hold braces itself.
+    return [template.replace("{}", query) for query in queries]
 
 
 def mean_gradients(

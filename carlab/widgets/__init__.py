@@ -4,9 +4,8 @@ from carlab.widgets.base import TraceWidget, linked
 from carlab.widgets.compare import Compare
 from carlab.widgets.inspector import ProbeInspector
 from carlab.widgets.lab import Lab
-from carlab.widgets.matrix import ScoreMatrix
 from carlab.widgets.player import RecurrencePlayer
-from carlab.widgets.scores import ScorePlot
+from carlab.widgets.scores import ScoreMatrix, ScorePlot
 
 __all__ = [
     "Compare",

@@ -1,208 +1,175 @@
-"""What all widgets share: the trace they show, the step and the query selected, and links between them."""
+"""The base of the widgets: the trace shown, the step and the query selected, and links between views."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
-from html import escape
 from itertools import pairwise
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import ipywidgets as widgets
+import plotly.graph_objects as go
 import traitlets
 
-from carlab.files.pictures import colour_hex
+from carlab.figures.screen import bring, parts
 from carlab.trace import Trace
-from carlab.trace.show import most_telling, shorten, verdict
 
-NONE = -1
+NO_QUERY = -1
 """Value of `query` when none is selected."""
-TOP = 12
-"""Queries offered before a search."""
-_ALONE = threading.RLock()
-P = ParamSpec("P")
-R = TypeVar("R")
+ALONE = threading.RLock()
+"""Held while views change: Jupyter delivers clicks in one thread and values in another, and the Lab shows
+results from a third."""
 
 
-def alone(method: Callable[P, R]) -> Callable[P, R]:
-    """A method that changes views, and waits while another thread does so.
-
-    Jupyter tells of clicks in one thread and of values in another, and the Lab shows results from a third.
-    """
-
-    @wraps(method)
-    def waiting(*args: P.args, **options: P.kwargs) -> R:
-        with _ALONE:
-            return method(*args, **options)
-
-    return waiting
+@contextmanager
+def unobserved(handler: Callable[[Any], None], *controls: Any, names: Any = "value") -> Iterator[None]:
+    """Write to controls without calling the handler that observes them."""
+    for one in controls:
+        one.unobserve(handler, names=names)
+    try:
+        yield
+    finally:
+        for one in controls:
+            one.observe(handler, names=names)
 
 
 class TraceWidget(widgets.VBox):
-    """A view of one trace; `step` (from 0) and `query` (an index, -1 for none) can be linked to others'.
+    """A view of one trace; a subclass defines `build` and `refresh`.
 
-    Setting `trace` shows another one in place; `step` and `query` are then brought into its range.
-    While `visible` is False nothing is drawn: a view behind a closed tab costs nothing, and is brought up
-    to date when it is seen again.
+    Traits: `trace`, which is replaced in place; `step`, from 0; `query`, the index of the one selected, -1
+    for none; `visible`: a view that is not visible (behind a closed tab) is not drawn until it is.
+
+    Parameters
+    ----------
+    trace
+        The trace to show.
+    options
+        Initial values of the traits, and what `ipywidgets.VBox` takes.
+
+    Examples
+    --------
+    >>> class StopReason(TraceWidget):
+    ...     def build(self):
+    ...         self.children = [html()]
+    ...
+    ...     def refresh(self):
+    ...         self.children[0].value = f"step {self.step + 1}: {self.trace.stop}"
+    >>> view = StopReason(trace)
+    >>> view.step = 9  # out of range
+    >>> view.children[0].value
+    'step 3: fixed point'
     """
 
     step = traitlets.Int(0, min=0)
-    query = traitlets.Int(NONE, min=NONE)
+    query = traitlets.Int(NO_QUERY, min=NO_QUERY)
     trace = traitlets.Instance(Trace)
     visible = traitlets.Bool(True)
 
     def __init__(self, trace: Trace, **options: Any) -> None:
-        self._replacing = self._stale = False
         super().__init__(trace=trace, **options)
         self.build()
         self.observe(self._moved, names=["step", "query"])
         self.observe(self._replaced, names="trace")
-        self.observe(self._seen, names="visible")
+        self.observe(lambda _: self._draw(self.renew), names="visible")
 
     def build(self) -> None:
-        """Make the children; called once."""
+        """Create the children; called once."""
         raise NotImplementedError
 
     def refresh(self) -> None:
-        """Bring the children up to date with the traits."""
+        """Draw the step and the query selected."""
         raise NotImplementedError
 
     def renew(self) -> None:
-        """Another trace is shown."""
+        """Draw another trace."""
         self.refresh()
 
-    @traitlets.validate("step")
-    def _valid_step(self, proposal: Any) -> int:
-        return max(0, min(proposal["value"], len(self.trace.steps) - 1))
+    def toggle(self, query: int) -> None:
+        """Select a query, or none if it is selected already."""
+        self.query = NO_QUERY if query == self.query else query
 
-    @traitlets.validate("query")
-    def _valid_query(self, proposal: Any) -> int:
-        return proposal["value"] if proposal["value"] < len(self.trace.queries) else NONE
+    @traitlets.validate("step", "query")
+    def _in_range(self, proposal: Any) -> int:
+        if proposal["trait"].name == "step":
+            return min(proposal["value"], len(self.trace.steps) - 1)
+        return proposal["value"] if proposal["value"] < len(self.trace.queries) else NO_QUERY
 
     def _moved(self, _: Any) -> None:
-        if not self._replacing:
-            self._draw(self.refresh)
+        self._draw(self.refresh)
 
-    @alone
     def _replaced(self, _: Any) -> None:
-        with quietly(self, "_replacing"):
-            self.step, self.query = min(self.step, len(self.trace.steps) - 1), NONE
-        self._draw(self.renew)
-
-    def _seen(self, _: Any) -> None:
-        if self._stale:
+        with ALONE:
+            with unobserved(self._moved, self, names=["step", "query"]):
+                self.step, self.query = self.step, NO_QUERY  # validated: in the range of the trace
             self._draw(self.renew)
 
-    @alone
     def _draw(self, draw: Callable[[], None]) -> None:
-        self._stale = not self.visible
-        if self.visible:
-            draw()
+        with ALONE:
+            if self.visible:
+                draw()
 
 
-class QueryPicker(widgets.VBox):
-    """A list of queries to choose from, with a search; 80 queries stay usable."""
+class ChartBox(widgets.Box):
+    """A box that shows one chart at a time; the figure of each kind is kept, and changed in place.
 
-    query = traitlets.Int(NONE)
+    The others are hidden: a figure that is removed from the page, or closed, still receives changes there,
+    and raises errors.
+    """
 
-    def __init__(self, trace: Trace, **options: Any) -> None:
-        self.trace = trace
-        self.search = widgets.Text(
-            placeholder="search queries", continuous_update=True, layout={"width": "auto"}
-        )
-        self.search.layout.display = None if len(trace.queries) > TOP else "none"
-        self.list = widgets.Select(rows=8, layout={"width": "auto"})
-        super().__init__([self.search, self.list], **options)
-        self._quiet = False
-        self.fill()
-        self.search.observe(lambda _: self.fill(), names="value")
-        self.list.observe(self._chosen, names="value")
-        self.observe(lambda _: self.fill(), names="query")
+    def __init__(self, clicked: Callable[[Any, Any, Any], None]) -> None:
+        super().__init__()
+        self._clicked = clicked
+        self._boxes: dict[tuple[Any, ...], widgets.Box] = {}
 
-    def show(self, trace: Trace) -> None:
-        """Offer the queries of another trace."""
-        self.trace = trace
-        self.search.layout.display = None if len(trace.queries) > TOP else "none"
-        self.fill()
-
-    def matches(self) -> list[int]:
-        """Queries offered: those that hold the search, or the most telling ones; and the one selected."""
-        wanted = self.search.value.casefold().strip()
-        if wanted:
-            found = [index for index, name in enumerate(self.trace.queries) if wanted in name.casefold()][:50]
+    def show(self, chart: go.Figure, kind: str = "") -> go.FigureWidget:
+        """Show a chart; charts of one kind differ in nothing but data, text and `parts`."""
+        key = (kind, *parts(chart))
+        known = key in self._boxes
+        if not known:
+            self._boxes[key] = widgets.Box([go.FigureWidget(chart)])
+            self.children = tuple(self._boxes.values())
+        self.hide(but=key)
+        (figure,) = self._boxes[key].children
+        if known:
+            bring(figure, chart)
         else:
-            found = most_telling(self.trace, TOP)
-        return sorted({*found, self.query}) if self.query >= 0 else found
+            for trace in figure.data:
+                trace.on_click(self._clicked)
+        return figure
 
-    @alone
-    def fill(self) -> None:
-        """Write the list anew."""
-        options = [("all queries", NONE)]
-        options += [
-            (f"{index + 1}. {shorten(self.trace.queries[index], 30)}", index) for index in self.matches()
-        ]
-        self._quiet = True
-        try:
-            self.list.options = options
-            self.list.value = self.query if self.query < len(self.trace.queries) else NONE
-        finally:
-            self._quiet = False
-
-    def _chosen(self, change: Any) -> None:
-        if not self._quiet and change["new"] is not None:
-            self.query = change["new"]
-
-
-def status(trace: Trace, t: int, queries: Sequence[int]) -> str:
-    """HTML of what became of each query by step `t`: dropped ones grey, with step and margin."""
-    scores, fell = trace.scores, {drop.query: drop.step for drop in trace.drops}
-    return "".join(_line(trace, t, index, scores[: t + 1, index], fell.get(index)) for index in queries)
-
-
-def _line(trace: Trace, t: int, index: int, scores: Any, fell: int | None) -> str:
-    gone = fell is not None and fell <= t
-    reached = scores[t] if fell is None or fell >= t else scores[fell]
-    note = verdict(trace, index) if gone or t == len(trace.steps) - 1 else ""
-    return (
-        f"<div style='opacity:{0.5 if gone else 1};line-height:1.5'>"
-        f"<span style='display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.5em;"
-        f"border:1px solid {colour_hex(index)};background:{'transparent' if gone else colour_hex(index)}'>"
-        "</span>"
-        f"<b dir='auto'>{escape(shorten(trace.queries[index], 30))}</b> "
-        f"<span style='font-variant-numeric:tabular-nums'>{reached:.3f}</span> "
-        f"<span style='opacity:.75'>{escape(note)}</span></div>"
-    )
+    def hide(self, but: tuple[Any, ...] | None = None) -> None:
+        """Hide every chart, or all but one."""
+        for key, box in self._boxes.items():
+            box.layout.display = None if key == but else "none"
 
 
 def html(text: str = "") -> widgets.HTML:
-    """A piece of HTML in which TeX stays text."""
-    piece = widgets.HTML(text)
-    piece.add_class("tex2jax_ignore")
-    piece.add_class("mathjax_ignore")
-    return piece
+    """Return a piece of HTML in which TeX stays text."""
+    return widgets.HTML(text).add_class("tex2jax_ignore").add_class("mathjax_ignore")
 
 
 def rows(*children: widgets.Widget, **layout: Any) -> widgets.Box:
-    """Children side by side, wrapping where the page is narrow."""
+    """Return a box of children side by side, wrapped where the page is narrow."""
     return widgets.Box(
         list(children), layout={"display": "flex", "flex_flow": "row wrap", "grid_gap": "8px 16px", **layout}
     )
 
 
-@contextmanager
-def quietly(widget: Any, flag: str = "_quiet") -> Iterator[None]:
-    """While the widget itself writes a control, what the control tells is not a user's wish."""
-    setattr(widget, flag, True)
-    try:
-        yield
-    finally:
-        setattr(widget, flag, False)
-
-
 def linked(*views: TraceWidget) -> widgets.VBox:
-    """One dashboard of several views: they share the step and the query selected.
+    """Show several views as one dashboard; they share `step` and `query`.
 
-    Views of different traces share what both have.
+    Parameters
+    ----------
+    views
+        Views of one trace, or of several; a step that one of them lacks is its last.
+
+    Examples
+    --------
+    >>> from carlab.widgets import RecurrencePlayer, ScorePlot
+    >>> player, scores = RecurrencePlayer(trace), ScorePlot(trace)
+    >>> dashboard = linked(player, scores)
+    >>> player.step = 2
+    >>> scores.step
+    2
     """
     for first, second in pairwise(views):
         for name in ("step", "query"):

@@ -1,4 +1,4 @@
-"""Two traces of one photo, side by side."""
+"""Two traces of one image, side by side."""
 
 from html import escape
 from typing import Any
@@ -9,99 +9,90 @@ import traitlets
 from carlab.trace import Trace
 from carlab.trace.compare import Comparison, compare
 from carlab.trace.show import shorten
-from carlab.widgets.base import html, rows
+from carlab.widgets.base import NO_QUERY, html, rows
 from carlab.widgets.player import RecurrencePlayer
 
 
 class Compare(widgets.VBox):
-    """Two linked players, and what differs: settings, words kept, masks.
+    """Show two traces in linked players, and their differences in settings, kept queries and masks.
 
-    Traits: `step` and `layer` of both; `query` is an index into the queries of `a`.
+    Trait: `step` of both. The players are `a` and `b`; `a.query`, `a.layer` and `a.opacity` lead those of
+    `b`.
+
+    Parameters
+    ----------
+    a, b
+        Traces of one image; their queries may differ.
+    names
+        Headings of the two.
 
     Raises
     ------
     TraceError
-        If the photos differ in size.
+        If the images differ in size.
+
+    Examples
+    --------
+    >>> strict = replace(trace, settings={**trace.settings, "filter": {"stage": "Threshold", "theta": 0.5}})
+    >>> view = Compare(trace, strict)
+    >>> view.comparison.settings
+    (('filter.theta', 0.3, 0.5),)
     """
 
     step = traitlets.Int(0, min=0)
 
     def __init__(self, a: Trace, b: Trace, names: tuple[str, str] = ("a", "b"), **options: Any) -> None:
-        self.a, self.b = RecurrencePlayer(a), RecurrencePlayer(b)
         self.comparison = compare(a, b)
         self.names = names
-        for player in (self.a, self.b):
-            player.figure.layout.width = 440
+        self.a, self.b = RecurrencePlayer(a), RecurrencePlayer(b)
         super().__init__(**options)
+        # Not the other way: of two traces, the one that ended earlier stays at its last step.
+        for source, target in ((self, self.a), (self, self.b), (self.a, self)):
+            traitlets.dlink((source, "step"), (target, "step"))
+        traitlets.dlink((self.a, "query"), (self.b, "query"), self._query_of_b)
         for name in ("layer", "opacity"):
             traitlets.link((self.a, name), (self.b, name))
-        self.a.observe(self._step_of_a, names="step")
-        self.a.observe(self._query_of_a, names="query")
-        self.observe(self._stepped, names="step")
-        self.table = html(differences_html(self.comparison, names))
-        heads = [html(f"<h4 style='margin:.2em 0'>{escape(shorten(name))}</h4>") for name in names]
-        self.children = [
-            self.table,
-            rows(
-                *(widgets.VBox([head, player]) for head, player in zip(heads, (self.a, self.b), strict=True)),
-                align_items="flex-start",
-            ),
-        ]
+        self.table = html(_differences_html(self.comparison, names))
+        self.a.figure.layout.width = self.b.figure.layout.width = 440
+        heads = (html(f"<h4 style='margin:.2em 0'>{escape(shorten(name))}</h4>") for name in names)
+        columns = [widgets.VBox(column) for column in zip(heads, (self.a, self.b), strict=True)]
+        self.children = [self.table, rows(*columns, align_items="flex-start")]
 
     def show(self, a: Trace, b: Trace) -> None:
-        """Compare two others in place, under the same names.
-
-        Raises
-        ------
-        TraceError
-            If the photos differ in size; what is shown stays.
-        """
+        """Compare two other traces in place; if their images differ in size, TraceError, and no change."""
         self.comparison = compare(a, b)
         self.a.trace, self.b.trace = a, b
-        self.table.value = differences_html(self.comparison, self.names)
+        self.table.value = _differences_html(self.comparison, self.names)
 
-    def _step_of_a(self, change: Any) -> None:
-        self.step = change["new"]
-
-    def _stepped(self, change: Any) -> None:
-        """A trace that ended earlier stays at its last step."""
-        self.a.step = self.b.step = change["new"]
-
-    def _query_of_a(self, change: Any) -> None:
-        """The same word, wherever it stands in b."""
+    def _query_of_b(self, index: int) -> int:
+        """Return the index in `b` of query `index` of `a`, -1 if it has none."""
         queries = self.b.trace.queries
-        word = self.a.trace.queries[change["new"]] if change["new"] >= 0 else None
-        self.b.query = queries.index(word) if word in queries else -1
+        query = self.a.trace.queries[index] if index >= 0 else None
+        return queries.index(query) if query in queries else NO_QUERY
 
 
-def differences_html(found: Comparison, names: tuple[str, str]) -> str:
-    """A table of settings, of words kept in one only, and of the overlap of each word's masks."""
-    a, b = (escape(shorten(name)) for name in names)
-    lines = [_row(escape(name), _value(was), _value(now)) for name, was, now in found.settings] or [
-        _row("settings", "the same", "")
+def _differences_html(found: Comparison, names: tuple[str, str]) -> str:
+    """Return a table of the settings, the kept queries and the masks that differ."""
+    settings = [(escape(name), _value(was), _value(now)) for name, was, now in found.settings]
+    kept = [
+        (f"kept only here, step {t}", _queries(*only_a), _queries(*only_b))
+        for t, (only_a, only_b) in enumerate(found.kept, 1)
+        if only_a or only_b
     ]
-    for t, (mine, theirs) in enumerate(found.kept):
-        if mine or theirs:
-            lines.append(_row(f"kept only here, step {t + 1}", _words(mine), _words(theirs)))
-    changed = {word: iou for word, iou in found.iou.items() if iou < 1}
-    for word, iou in sorted(changed.items(), key=lambda pair: pair[1])[:12]:
-        lines.append(_row(f"overlap of {_words((word,))}", f"IoU {iou:.3f}", ""))
-    lines.append(_row("pixels with the same word", f"{100 * found.agreement:.2f} %", ""))
-    head = f"<tr><th></th><th style='text-align:left'>{a}</th><th style='text-align:left'>{b}</th></tr>"
-    return f"<table>{head}{''.join(lines)}</table>"
-
-
-def _row(*cells: str) -> str:
-    return "<tr>" + "".join(f"<td style='padding:0 1.2em 0 0'>{cell}</td>" for cell in cells) + "</tr>"
+    worst = sorted((pair for pair in found.iou.items() if pair[1] < 1), key=lambda pair: pair[1])[:12]
+    ious = [(f"overlap of {_queries(query)}", f"IoU {iou:.3f}", "") for query, iou in worst]
+    same = ("pixels with the same query", f"{100 * found.agreement:.2f} %", "")
+    lines = [*(settings or [("settings", "the same", "")]), *kept, *ious, same]
+    heads = "".join(f"<th style='text-align:left'>{escape(shorten(name))}</th>" for name in names)
+    cells = ("".join(f"<td style='padding:0 1.2em 0 0'>{cell}</td>" for cell in line) for line in lines)
+    return f"<table><tr><th></th>{heads}</tr>{''.join(f'<tr>{line}</tr>' for line in cells)}</table>"
 
 
 def _value(value: Any) -> str:
     if isinstance(value, list):
-        text = ", ".join(str(item) for item in value[:8]) + (f", … ({len(value)})" if len(value) > 8 else "")
-    else:
-        text = "" if value is None else str(value)
-    return f"<span dir='auto'>{escape(shorten(text, 60))}</span>"
+        value = ", ".join(map(str, value[:8])) + (f", … ({len(value)})" if len(value) > 8 else "")
+    return f"<span dir='auto'>{escape(shorten('' if value is None else str(value), 60))}</span>"
 
 
-def _words(words: tuple[str, ...]) -> str:
-    return ", ".join(f"<span dir='auto'>{escape(shorten(word, 24))}</span>" for word in words)
+def _queries(*names: str) -> str:
+    return ", ".join(f"<span dir='auto'>{escape(shorten(name, 24))}</span>" for name in names)

@@ -1,4 +1,4 @@
-"""Any recorded probe by name: maps, vectors, where a patch looks; shape and statistics beside it."""
+"""Any recorded probe by name: maps, vectors, the attention of a patch, with shape and statistics."""
 
 from html import escape
 from typing import Any
@@ -12,112 +12,106 @@ from carlab.figures.inspection import probe_figure, recorded
 from carlab.figures.layers import layer_picture
 from carlab.figures.screen import picture_figure
 from carlab.hooks import PROBES
-from carlab.widgets.base import TraceWidget, html, quietly, rows
-from carlab.widgets.charts import ChartBox
+from carlab.widgets.base import ChartBox, TraceWidget, html, rows, unobserved
+
+HOW_TO_RECORD = "no probes in this trace; record some: carlab.segment(image, queries, record=['cam.*'])"
 
 
 class ProbeInspector(TraceWidget):
-    """Look at what a run recorded: `carlab.segment(..., record=["cam.*"])`.
+    """Show the probes that a run recorded: `carlab.segment(..., record=["cam.*"])`.
 
-    Traits: `step`, `probe` (a name, "" if nothing was recorded), `token` (the patch to look from, where
-    a probe relates patches to patches: click the photo or the map to choose it).
+    Traits, beside those of `TraceWidget`: `probe`, a name, "" if none was recorded; `token`, the patch whose
+    row is shown where a probe relates patches to patches: a click on the image or the map selects it.
+
+    Parameters
+    ----------
+    trace, options
+        See `TraceWidget`.
+
+    Examples
+    --------
+    >>> probed = replace(trace, probes={"filter.scores": np.array([0.8, 0.8, 0.12])})
+    >>> inspector = ProbeInspector(probed)
+    >>> inspector.probe, inspector.figure.data[0].y.tolist()
+    ('filter.scores', [0.8, 0.8, 0.12])
     """
 
     probe = traitlets.Unicode("")
     token = traitlets.Int(0, min=0)
 
     def build(self) -> None:
-        """A menu of probes, the figure, and the numbers."""
-        self._quiet = False
+        """Create the menu of probes, the figure, the statistics, and the image with its patches."""
         self.menu = widgets.Dropdown(description="probe")
         self.place = ChartBox(self._clicked)
-        self.photo = go.FigureWidget(picture_figure(layer_picture(self.trace, 0, "mask", []), 260))
-        self.photo.layout.width = 320
-        self.dots = self.photo.add_scatter(mode="markers", showlegend=False, hoverinfo="none").data[0]
+        self.image = go.FigureWidget(picture_figure(layer_picture(self.trace, 0, "mask", []), 260))
+        self.image.layout.width = 320
+        self.dots = self.image.add_scatter(mode="markers", showlegend=False, hoverinfo="none").data[0]
         self.dots.on_click(self._pointed)
         self.facts = html()
-        self.children = [
-            self.menu,
-            rows(self.place, widgets.VBox([self.facts, self.photo], layout={"min_width": "300px"})),
-        ]
+        side = widgets.VBox([self.facts, self.image], layout={"min_width": "300px"})
+        self.children = [self.menu, rows(self.place, side)]
         self.menu.observe(self._picked, names="value")
-        self.observe(self._moved, names=["probe", "token"])
         self.renew()
-
-    def names(self) -> list[str]:
-        """Probes recorded for the image or in this step, in the order of the published table."""
-        held = {*self.trace.probes, *self.trace.steps[self.step].probes}
-        return [name for name in PROBES if name in held] + sorted(held - PROBES.keys())
-
-    def relates(self) -> bool:
-        """Whether the probe relates patches to patches, so that one is to be chosen."""
-        return self.probe in PROBES and PROBES[self.probe].axes == "n n"
+        self.observe(self._moved, names=["probe", "token"])
 
     def renew(self) -> None:
-        """Offer the probes of another trace."""
-        self._quiet = False
-        names = self.names()
-        if self.probe not in names:
-            self.probe = names[0] if names else ""
+        """Offer the probes of the trace, and draw one."""
+        names = self._names()
+        self.probe = self.probe if self.probe in names else next(iter(names), "")
         self.refresh()
 
     def refresh(self) -> None:
         """Draw the probe in this step."""
-        names = self.names()
-        with quietly(self):
-            if self.menu.options != tuple(names):
-                self.menu.options = tuple(names)
+        names = self._names()
+        with unobserved(self._picked, self.menu):
+            self.menu.options = names
             self.menu.value = self.probe if self.probe in names else None
         if self.probe not in names:
-            self._nothing(names)
+            missing = f"not recorded in this step; there are {', '.join(names)}" if names else HOW_TO_RECORD
+            self.facts.value = f"<p>{escape(missing)}</p>"
+            self.place.hide()
+            self._mark(None)
             return
         value = recorded(self.trace, self.step, self.probe)
-        relates = self.relates()
-        token = min(self.token, len(value) - 1) if relates else 0
-        chart = probe_figure(self.trace, self.step, self.probe, token)
+        relates = self.probe in PROBES and PROBES[self.probe].axes == "n n"
+        token = min(self.token, len(value) - 1) if relates else None
+        chart = probe_figure(self.trace, self.step, self.probe, token or 0)
         self.figure = self.place.show(chart.update_layout(width=600), self.probe)
-        self._mark(relates, token)
-        self.facts.value = facts(self.probe, value)
+        self._mark(token)
+        self.facts.value = _facts_html(self.probe, value)
 
-    def _nothing(self, names: list[str]) -> None:
-        told = f"not recorded in this step; there are {', '.join(names)}" if names else (
-            "this trace holds no probes; record some: carlab.segment(photo, queries, record=['cam.*'])"
-        )  # fmt: skip
-        self.place.hide()
-        self.facts.value = f"<p>{escape(told)}</p>"
-        self._mark(False, 0)
+    def _names(self) -> list[str]:
+        """Return the probes recorded for the image or in this step, in the order of `PROBES`."""
+        held = {*self.trace.probes, *self.trace.steps[self.step].probes}
+        return [name for name in PROBES if name in held] + sorted(held - PROBES.keys())
 
-    def _mark(self, relates: bool, token: int) -> None:
-        """Patches to click on the photo; one is marked."""
+    def _mark(self, token: int | None) -> None:
+        """Show the patches on the image with one marked, or none of them."""
         i, j = self.trace.steps[0].cams.shape[1:]
-        image = self.photo.layout.images[0]
-        rows_, columns = np.divmod(np.arange(i * j), j)
-        with self.photo.batch_update():
-            self.dots.visible = relates
-            self.dots.x = (columns + 0.5) * image.sizex / j
-            self.dots.y = (rows_ + 0.5) * image.sizey / i
-            self.dots.marker = {
-                "size": 9,
-                "symbol": "square",
-                "opacity": np.where(np.arange(i * j) == token, 1.0, 0.12),
-                "color": "#56b4e9",
-            }
+        size = self.image.layout.images[0]
+        patches = np.arange(i * j)
+        with self.image.batch_update():
+            self.dots.visible = token is not None
+            self.dots.x = (patches % j + 0.5) * size.sizex / j
+            self.dots.y = (patches // j + 0.5) * size.sizey / i
+            opacity = np.where(patches == token, 1.0, 0.12)
+            self.dots.marker = {"size": 9, "symbol": "square", "opacity": opacity, "color": "#56b4e9"}
 
     def _pointed(self, _: Any, points: Any, __: Any) -> None:
         if points.point_inds:
             self.token = int(points.point_inds[0])
 
     def _clicked(self, _: Any, points: Any, __: Any) -> None:
-        if points.xs and self.relates():
+        if points.xs and self.dots.visible:
             self.token = int(points.ys[0]) * self.trace.steps[0].cams.shape[2] + int(points.xs[0])
 
     def _picked(self, change: Any) -> None:
-        if not self._quiet and change["new"]:
+        if change["new"]:
             self.probe = change["new"]
 
 
-def facts(name: str, value: Any) -> str:
-    """HTML of a probe's meaning, axes, shape, type, range, mean, spread, and what is not a number."""
+def _facts_html(name: str, value: Any) -> str:
+    """Return the meaning, axes, shape, type and statistics of a probe as HTML."""
     info = PROBES.get(name)
     numbers = np.asarray(value, dtype=np.float64)
     good = numbers[np.isfinite(numbers)]

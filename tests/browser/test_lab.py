@@ -84,5 +84,5 @@ def test_a_run_can_be_pinned_and_gone_back_to(lab: Locator, shot: Shot) -> None:
     history = lab.locator("select").filter(has_text="1. offline")
     history.select_option(index=0)
     expect(told(lab)).to_contain_text("found: coffee cup")
-    expect(lab).to_contain_text("pixels with the same word")
+    expect(lab).to_contain_text("pixels with the same query")
     shot(lab, "lab-compare")

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from skimage import data
 
-from carlab.evaluate.page import write_page
+from carlab.evaluate.page import write_report
 from carlab.evaluate.summary import Summary
 from carlab.recurrence import ClipAsRnn
 from tests.hostile.strings import HOSTILE
@@ -27,7 +27,7 @@ def report(tiny: ClipAsRnn, tmp_path_factory: pytest.TempPathFactory) -> Path:
         make_run(folder / str(k), tiny, dataset, {HOSTILE[0]: [trace]}, theta=0.3 - k / 10)
         for k, trace in enumerate(traces)
     ]
-    return write_page(folders, [Summary.of(run, run.ids) for run in folders], folder / "page.html")
+    return write_report(folders, [Summary.of(run, run.ids) for run in folders], folder / "page.html")
 
 
 def names(table: Locator) -> list[str]:

@@ -6,9 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from carlab.cli import app
-from carlab.cli.evaluate import Loaded
+from carlab.cli.evaluate import load_data
 from carlab.datasets import DATASETS
-from carlab.presets import load
 from tests.datasets.builders import labels, voc
 
 
@@ -44,11 +43,8 @@ def test_a_root_is_counted_and_what_it_lacks_is_named(tmp_path: Path) -> None:
         ("reference/voc", "bird avian"),
     ],
 )
-def test_presets_of_clip_ask_in_the_words_of_the_release(
-    preset: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("carlab.presets.load", lambda *_, **__: load())  # the weights of CLIP are not here
+def test_presets_of_clip_ask_in_the_words_of_the_release(preset: str, word: str, tmp_path: Path) -> None:
     root = voc(tmp_path, {"a": labels()})
-    loaded = Loaded.of("voc21", root, None, preset, None, None, "cpu", "float32")
-    assert loaded.data.queries[2] == word
-    assert loaded.data.classes[2] == "bird"
+    data = load_data("voc21", root, None, preset)
+    assert data.queries[2] == word
+    assert data.classes[2] == "bird"

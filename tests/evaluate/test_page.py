@@ -15,9 +15,9 @@ from skimage import data
 from carlab.datasets.protocol import IGNORE, Pass
 from carlab.errors import DatasetError, TraceError
 from carlab.evaluate.folder import RunFolder
-from carlab.evaluate.page import sections, write_page
-from carlab.evaluate.page.cards import Cards, cards
-from carlab.evaluate.page.sections import leaves
+from carlab.evaluate.page import write_report
+from carlab.evaluate.page.cards import Card, make_cards
+from carlab.evaluate.page.sections import group_by_classes, leaves, page_runs
 from carlab.evaluate.summary import Summary
 from carlab.files.pictures import colour
 from carlab.recurrence import ClipAsRnn
@@ -66,16 +66,16 @@ def summed(*folders: RunFolder) -> tuple[tuple[RunFolder, ...], list[Summary]]:
 
 
 def written(path: Path, *folders: RunFolder) -> Page:
-    return Page(write_page(*summed(*folders), path / "page.html").read_text(encoding="utf-8"))
+    return Page(write_report(*summed(*folders), path / "page.html").read_text(encoding="utf-8"))
 
 
-def shown_cards(*folders: RunFolder) -> Cards:
-    return cards(sections.runs(*summed(*folders)))
+def shown_cards(*folders: RunFolder) -> dict[tuple[str, str], Card]:
+    return dict(make_cards(page_runs(*summed(*folders))).shown)
 
 
 @pytest.fixture
 def run(tiny: ClipAsRnn, tmp_path: Path) -> RunFolder:
-    """Two images and a failure: one answered right, one where the dog is there but fell."""
+    """Two images and a failure: one is right, in the other the dog is true but dropped."""
     right, wrong = make_trace(), make_trace(kept=[(0,), (0,)])
     truths = {"right": right.labels, "wrong": right.labels.copy(), "broken": right.labels}
     truths["wrong"][truths["wrong"] == 1] = 2
@@ -84,7 +84,7 @@ def run(tiny: ClipAsRnn, tmp_path: Path) -> RunFolder:
         tmp_path / "run",
         tiny,
         make_dataset(truths),
-        {"right": [right], "wrong": [wrong], "broken": "expected a photo, got none; give one"},
+        {"right": [right], "wrong": [wrong], "broken": "expected an image, got none; give one"},
     )
 
 
@@ -101,22 +101,22 @@ def test_it_says_what_the_summary_says(run: RunFolder, tmp_path: Path) -> None:
         assert f"step {step} {100 * kept.precision:.1f} {100 * kept.recall:.1f}" in words
     [(image, name, step, margin)] = summary.wrong_drops()
     assert f"1 {image} {name} {step} {margin:.3f}" in words
-    assert "1 broken expected a photo, got none; give one" in words
+    assert "1 broken expected an image, got none; give one" in words
     assert "all 3 images" not in words and "2 of 3 images" in words and "1 failed" in words
 
 
 def test_pictures_show_truth_and_prediction(run: RunFolder, tmp_path: Path) -> None:
-    photo, truth, prediction, *_ = written(tmp_path, run).pictures
+    image, truth, prediction, *_ = written(tmp_path, run).pictures
     labels = np.asarray(Image.open(run.truth("wrong"))).astype(int)
     trace = Trace.load(run.trace("wrong"))
 
     def tint(picture: np.ndarray, region: np.ndarray) -> np.ndarray:
-        """How the mean colour of a region was moved from the photo's."""
+        """How the mean colour of a region was moved from the image's."""
         return np.asarray(picture[region].mean(0) - trace.image[region].mean(0))
 
     there, found = labels == 2, trace.labels == 1
     assert there.sum() > 50 and found.sum() > 50
-    assert np.abs(tint(photo, there)).max() < 12
+    assert np.abs(tint(image, there)).max() < 12
     for picture, region, index in ((truth, there, 1), (prediction, found, 0)):
         wanted = 0.55 * (np.array(colour(index)) - trace.image[region].mean(0))
         assert np.abs(tint(picture, region) - wanted).max() < 25
@@ -124,22 +124,27 @@ def test_pictures_show_truth_and_prediction(run: RunFolder, tmp_path: Path) -> N
     assert prediction[:2].min() < 220
 
 
-def test_a_card_tells_who_was_there_and_who_fell(run: RunFolder) -> None:
-    worst, best = shown_cards(run).shown
-    assert [worst.key[1], best.key[1]] == ["wrong", "right"]
+def test_a_card_has_true_classes_and_dropped_queries(run: RunFolder, tmp_path: Path) -> None:
+    cards = shown_cards(run)
+    assert [identity for _, identity in cards] == ["wrong", "right"]
+    worst, best = cards.values()
     assert [(entry.name, entry.true, entry.ious) for entry in worst.legend] == [
         ("cat", False, (0.0,)),
         ("dog", True, (0.0,)),
     ]
     [recurrence] = worst.views[0].recurrences
-    words = {word.line.name: word for word in recurrence.words}
-    assert [*words] == ["cat", "dog", "sofa"]  # who lasted longest comes first
-    assert [word.true for word in words.values()] == [False, True, False]
-    assert [word.line.ends for word in words.values()] == [False, True, True]
-    assert words["dog"].margin == pytest.approx(0.3 - 0.12)
-    assert np.isnan(words["cat"].margin)
-    assert words["dog"].line.dots == [("25.00%", "88.00%")]
+    queries = {query.name: query for query in recurrence.listed}
+    assert [*queries] == ["cat", "dog", "sofa"]  # the query kept longest comes first
+    assert [query.true for query in queries.values()] == [False, True, False]
+    assert [query.margin is not None for query in queries.values()] == [False, True, True]
+    assert queries["dog"].margin == pytest.approx(0.3 - 0.12)
+    assert queries["cat"].margin is None
+    np.testing.assert_allclose(queries["dog"].scores, [0.12, np.nan], atol=1e-6)
     assert [entry.ious for entry in best.legend] == [(1.0,)]
+    written(tmp_path, run)
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    dog = html[html.index('id="image-1"') :].partition("<title>dog</title>")[2].partition("</g>")[0]
+    assert re.findall(r'<(\S+) c?x="(.*?)" c?y="(.*?)"', dog) == [("svg", "25.00%", "88.00%")]  # the cross
 
 
 def test_no_text_becomes_markup(tiny: ClipAsRnn, tmp_path: Path) -> None:
@@ -191,14 +196,16 @@ def test_runs_are_compared_to_the_first(tiny: ClipAsRnn, tmp_path: Path) -> None
     assert f"mIoU {100 * (b - a):+.1f}" in words
     assert "Not compared: expected runs of one protocol, got dataset 'toy' and 'another'" in words
     assert "models.0.filter.theta 1 0.3 2 0.2 3 0.3" in words
-    shared, alone = sorted(shown_cards(first, second, other).shown, key=lambda card: -len(card.views))[::2]
+    cards = shown_cards(first, second, other).values()
+    shared, alone = sorted(cards, key=lambda card: -len(card.views))[::2]
     assert [view.run.number for view in shared.views] == [1, 2]
     assert [view.run.number for view in alone.views] == [3]
-    [table] = sections.classes(sections.runs(*summed(first, second, other)))
-    assert len(table.runs) == 3 and table.compared == [1]
+    [table] = group_by_classes(page_runs(*summed(first, second, other)))
+    assert len(table) == 3
+    assert "class 0 50 100 1 2 3 2 − 1 background" in words  # over other images: not compared
 
 
-@pytest.mark.parametrize("made", [{}, {"a": "expected a photo, got none; give one"}])
+@pytest.mark.parametrize("made", [{}, {"a": "expected an image, got none; give one"}])
 def test_a_run_of_nothing_says_so(tiny: ClipAsRnn, tmp_path: Path, made: dict[str, str]) -> None:
     folder = make_run(tmp_path / "run", tiny, make_dataset({"a": np.zeros((4, 4), int)}), made)
     words = written(tmp_path, folder).words
@@ -206,16 +213,16 @@ def test_a_run_of_nothing_says_so(tiny: ClipAsRnn, tmp_path: Path, made: dict[st
     assert not re.search(r"\bnan\b", words, re.IGNORECASE)
 
 
-def test_passes_that_asked_nothing_left_no_trace(tiny: ClipAsRnn, tmp_path: Path) -> None:
+def test_passes_without_queries_have_no_trace(tiny: ClipAsRnn, tmp_path: Path) -> None:
     """When labels are given, the only trace of an image may be that of the second pass."""
     trace = make_trace(["grass"], kept=[(0,)])
     classes, passes = ("cat", "dog", "grass"), (Pass((0, 1)), Pass((2,), ("cat", "dog"), stuff=True))
     dataset = make_dataset({"a": trace.labels * 3}, classes=classes, passes=passes, labels_given=True)
     folder = make_run(tmp_path / "run", tiny, dataset, {"a": [None, trace]})
-    [card] = shown_cards(folder).shown
+    [card] = shown_cards(folder).values()
     assert [(entry.name, entry.ious) for entry in card.legend] == [("grass", (1.0,))]
     [recurrence] = card.views[0].recurrences
-    assert [word.line.colour for word in recurrence.words] == [card.legend[0].colour]
+    assert [query.colour for query in recurrence.listed] == [card.legend[0].colour]
     assert "an upper bound" in written(tmp_path, folder).words
 
 
@@ -227,7 +234,7 @@ def test_expressions(tiny: ClipAsRnn, tmp_path: Path, kind: str) -> None:
     sample = {"expressions": texts, "objects": ("1", "2"), "video": "v" if kind == "video" else None}
     dataset = make_dataset({"a": masks}, classes=(), kind=kind, samples={"a": sample}, passes=(Pass(()),))
     folder = make_run(tmp_path / "run", tiny, dataset, {"a": [trace]})
-    [card] = shown_cards(folder).shown
+    [card] = shown_cards(folder).values()
     assert card.truth is None
     assert [(entry.name, entry.ious[0]) for entry in card.legend] == [("the cat", 1.0), ("the dog", 0.0)]
     words = written(tmp_path, folder).words

@@ -19,8 +19,8 @@ from PIL import Image
 
 from carlab.errors import SettingError, TraceError
 from carlab.figures import overlay_figure, recurrence_figure, save_figure, scores_figure
-from carlab.figures.printing import CELL, MOST_BANDS
-from carlab.figures.style import FONTS
+from carlab.figures.print import CELL, MOST_BANDS
+from carlab.figures.print_style import FONTS
 from carlab.files import archive
 from carlab.files.pictures import colour_hex
 from carlab.trace import Trace

@@ -15,13 +15,15 @@ from carlab.figures import (
     overlay_figure,
     patches_figure,
     prompted_figure,
+    recurrence_figure,
     regions_figure,
     save_figure,
     scores_figure,
 )
-from carlab.files.pictures import colour, paint, stacked
+from carlab.figures.layers import layer_picture
+from carlab.files.pictures import colour, edge, paint, resize_maps, stacked
 from tests.hostile.strings import HOSTILE
-from tests.traces import GRID, make_trace
+from tests.traces import ETA, GRID, make_trace
 
 MAPS = np.linspace(0, 2, 3 * GRID[0] * GRID[1]).reshape(3, *GRID)
 RELATED = np.eye(GRID[0] * GRID[1])
@@ -48,6 +50,8 @@ def test_what_was_not_recorded_is_asked_for_by_name() -> None:
         maps_figure(make_trace(), "cam.raw")
     with pytest.raises(ProbeError, match="axes"):
         maps_figure(make_trace(probes={"filter.scores": MAPS[0, 0]}), "filter.scores")
+    with pytest.raises(ProbeError, match="axes"):
+        maps_figure(make_trace(probes={"a.probe.of.ones.own": MAPS}), "a.probe.of.ones.own")
     with pytest.raises(ProbeError, match=r"affinity\.attention"):
         patches_figure(make_trace(), [(0, 0)])
 
@@ -133,3 +137,12 @@ def test_strips_are_saved_like_other_figures(tmp_path) -> None:
             save_figure(matrix_figure(trace), tmp_path / f"{n}.{suffix}").read_bytes() for n in "ab"
         )
         assert first == second
+
+
+def test_masks_are_outlined_at_eta_in_colour_on_the_screen_and_in_white_in_print() -> None:
+    trace = make_trace(size=(60, 90), image=np.full((60, 90, 3), 128, np.uint8))
+    mask = resize_maps(trace.steps[0].masks[:1], 60, 90)[0] > ETA
+    painted = layer_picture(trace, 0, "mask", [0])
+    np.testing.assert_array_equal((painted == colour(0)).all(axis=2), edge(mask) | edge(~mask))
+    printed = np.asarray(recurrence_figure(trace).axes[1].images[0].get_array())
+    np.testing.assert_array_equal((printed == 255).all(axis=2), edge(mask))

@@ -10,7 +10,7 @@ from carlab.backbones.base import Trunk
 from carlab.backbones.clip import Clip
 from carlab.hooks import measure
 from carlab.photo import Photo
-from carlab.stages.proposer import GradCam
+from carlab.stages.proposer import GradCam, written
 from tests.conftest import WORDS
 
 BACKGROUND = ("ground", "grass", "sky")
@@ -56,7 +56,7 @@ def test_closed_form_is_autograd(
     proposals = proposer.prepare(Photo.of(photo), WORDS, background)
     for subset in subsets():
         queries = [WORDS[k] for k in subset]
-        own = [proposals.own[proposer.template][query] for query in subset]
+        own = [proposals.evidence[text] for text in written(queries, proposer.template)]
         ours = proposer.closed_form(own, proposals.context)
         if compete:
             truth = autograd_cams(backbone, proposals.trunk, queries, background, proposer.template)
@@ -83,7 +83,7 @@ def test_background_weight_is_that_many_copies(
     backbone = load_tiny(dtype="float64")
     proposer = GradCam(backbone, affinity=None, background_weight=weight)
     proposals = proposer.prepare(Photo.of(photo), WORDS, BACKGROUND)
-    own = list(proposals.own[proposer.template].values())
+    own = [proposals.evidence[text] for text in written(WORDS, proposer.template)]
     ours = proposer.closed_form(own, proposals.context)
     texts = backbone.encode_text([proposer.template.replace("{}", name) for name in (*WORDS, *BACKGROUND)])
     offset = torch.tensor([0.0] * len(WORDS) + [np.log(weight)] * len(BACKGROUND), dtype=torch.float64)
@@ -130,7 +130,7 @@ def test_a_flat_cam_is_recomputed_without_background(
     """A background equal to the query leaves nothing; the other queries must then decide."""
     proposer = GradCam(load_tiny(), affinity=None)
     proposals = proposer.prepare(Photo.of(photo), ["cat", "dog"], ("x",))
-    proposals.context = proposals.own[proposer.template][0]._replace(logit=1e3)
+    proposals.context = proposals.evidence[proposer.template.replace("{}", "cat")]._replace(logit=1e3)
     cams = proposer(proposals, np.arange(2), 0).cams
     bare = proposer.prepare(Photo.of(photo), ["cat", "dog"], ())
     np.testing.assert_allclose(cams[0], proposer(bare, np.arange(2), 0).cams[0], atol=1e-5)

@@ -1,4 +1,4 @@
-"""The live Lab without a browser: wishes, history, errors in place, code that makes the same trace."""
+"""The live Lab without a browser: runs, history, errors in place, code that makes the same trace."""
 
 import threading
 from dataclasses import replace
@@ -51,7 +51,7 @@ def test_a_threshold_needs_no_model_pass(lab: Lab, monkeypatch: pytest.MonkeyPat
     assert "color:#d55e00" not in lab.message.value
 
 
-def test_other_words_need_no_trunk(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_queries_need_no_trunk(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(type(lab.own_model.proposer.backbone), "trunk", refuse)
     lab.controls.queries.value = "\n".join([WORDS[1], "something new"])
     assert lab.wait(SECONDS)
@@ -123,7 +123,7 @@ def test_a_pinned_run_is_compared_with_what_comes_next(lab: Lab) -> None:
 
 
 def test_messages_in_two_threads_make_one_comparison(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jupyter tells of clicks in one thread and of values in another."""
+    """Jupyter delivers clicks in one thread and values in another."""
     made, make = [], Compare.__init__
     other = threading.Thread(target=lab._back, args=({"new": 0},))
 
@@ -224,6 +224,22 @@ def test_reset_goes_back_to_the_preset(lab: Lab) -> None:
     assert lab.trace.threshold == 0.2
 
 
+def test_another_preset_brings_its_own_settings(
+    tiny: ClipAsRnn, photo: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thetas = {"offline": 0.2, "offline/voc": 0.6}
+    monkeypatch.setattr("carlab.presets.load", lambda name: replace(tiny, filter=Threshold(thetas[name])))
+    lab = Lab(photo, WORDS[:3])
+    assert lab.wait(SECONDS)
+    lab.controls.preset.value = "offline/voc"
+    assert lab.wait(SECONDS)
+    assert lab.controls.settings["theta"].value == lab.trace.threshold == 0.6
+    lab.controls.settings["keep_best"].value = not lab.controls.settings["keep_best"].value
+    assert lab.wait(SECONDS)
+    assert lab.state.settings.keys() == {"keep_best"}
+    assert lab.trace.threshold == 0.6
+
+
 def test_what_is_wrong_from_the_start_is_an_error(tiny: ClipAsRnn, photo: np.ndarray) -> None:
     with pytest.raises(ImageError):
         Lab("nowhere.png", WORDS, model=tiny)
@@ -254,7 +270,7 @@ def test_cancel_stops_between_pictures(tiny: ClipAsRnn, photo: np.ndarray) -> No
     assert "stopped" in lab.message.value
 
 
-def test_of_many_wishes_only_the_last_is_done() -> None:
+def test_of_many_tasks_only_the_last_is_run() -> None:
     runner, begun, go_on, done = Runner(), threading.Event(), threading.Event(), []
 
     def first(stopped: object) -> None:

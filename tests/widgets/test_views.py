@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,8 +16,7 @@ from carlab.figures.layers import LAYERS, layer_picture
 from carlab.figures.screen import bring, matrix, matrix_chart, scores_chart
 from carlab.files.pictures import data_uri
 from carlab.widgets import Compare, ProbeInspector, RecurrencePlayer, ScoreMatrix, ScorePlot, linked
-from carlab.widgets.base import TraceWidget
-from carlab.widgets.charts import ChartBox
+from carlab.widgets.base import ChartBox, TraceWidget
 from tests.traces import make_trace
 
 VIEWS = (RecurrencePlayer, ScorePlot, ScoreMatrix, ProbeInspector)
@@ -76,7 +76,13 @@ def test_the_player_shows_the_layer_of_the_step_and_query() -> None:
     assert player.figure.layout.images[0].source != faint
 
 
-def test_the_player_tells_who_fell_and_by_how_much() -> None:
+def test_the_stop_reason_of_a_rule_of_ones_own_is_text() -> None:
+    player = RecurrencePlayer(replace(make_trace(), stop="<img src=x>"))
+    player.step = 2
+    assert "&lt;img src=x&gt;" in player.caption.value
+
+
+def test_the_player_shows_what_was_dropped_and_by_how_much() -> None:
     player = RecurrencePlayer(make_trace(scores=(0.8, 0.12), theta=0.3))
     assert "dropped" in player.status.value
     assert "0.180 below 0.300" in player.status.value
@@ -92,7 +98,7 @@ def test_controls_and_traits_follow_each_other() -> None:
     assert player.step == 2
     player.step = 1
     assert player.slider.value == 1
-    player.picker.list.value = 0
+    player.list.value = 0
     assert player.query == 0
     player.layers.value = "CAM"
     assert player.layer == "CAM"
@@ -100,13 +106,13 @@ def test_controls_and_traits_follow_each_other() -> None:
         player.layer = "masks"
 
 
-def test_the_picker_finds_any_of_eighty() -> None:
+def test_the_search_finds_any_of_eighty() -> None:
     player = RecurrencePlayer(MANY)
-    assert len(player.picker.list.options) == 13
-    player.picker.search.value = "thing 7"
-    found = [index for _, index in player.picker.list.options[1:]]
+    assert len(player.list.options) == 13
+    player.search.value = "thing 7"
+    found = [index for _, index in player.list.options[1:]]
     assert found == [7, *range(70, 80)]
-    player.picker.list.value = 77
+    player.list.value = 77
     assert player.query == 77
 
 

@@ -10,18 +10,20 @@ import ipywidgets as widgets
 import traitlets
 
 from carlab.errors import CarlabError
+from carlab.files.archive import make_folder
+from carlab.hooks import check_patterns, watching
+from carlab.photo import Photo
 from carlab.settings import change, current
 from carlab.trace import Trace
 from carlab.trace.show import outcome
-from carlab.widgets.base import alone, html, linked, rows
+from carlab.widgets.base import ALONE, html, linked, rows, unobserved
 from carlab.widgets.compare import Compare
 from carlab.widgets.inspector import ProbeInspector
 from carlab.widgets.lab.controls import Controls
 from carlab.widgets.lab.runner import Runner, StoppedError
 from carlab.widgets.lab.state import LabState
-from carlab.widgets.matrix import ScoreMatrix
 from carlab.widgets.player import RecurrencePlayer
-from carlab.widgets.scores import ScorePlot
+from carlab.widgets.scores import ScoreMatrix, ScorePlot
 
 if TYPE_CHECKING:
     from carlab.recurrence import ClipAsRnn
@@ -35,8 +37,7 @@ COMPARE = 3
 class Lab(widgets.VBox):
     """Change queries, thresholds, prompts and refiner, and watch the recurrence change with them.
 
-    Traits: `trace` (the latest, None before the first), `state` (its settings), `busy`. `wait()` blocks until
-    the latest run is done: for scripts and tests.
+    Traits: `trace` (the latest, None before the first), `state` (its settings), `busy`.
 
     Parameters
     ----------
@@ -44,10 +45,8 @@ class Lab(widgets.VBox):
         As `carlab.segment` takes it.
     queries
         Names to look for.
-    preset
-        Where the settings start; others can be chosen in the Lab.
-    model
-        A model of one's own, in place of a preset.
+    preset, model
+        Where the settings start: a preset, others can be chosen in the Lab, or a model of one's own.
     record
         Patterns of probes to record, e.g. `["cam.*"]`.
 
@@ -58,7 +57,12 @@ class Lab(widgets.VBox):
 
     Examples
     --------
-    >>> Lab("cat.jpg", ["cat", "dog"])  # doctest: +SKIP
+    >>> lab = Lab(image, ["cat", "dog"], model=model)
+    >>> lab.wait()
+    True
+    >>> lab.controls.settings["theta"].value = 0.9
+    >>> lab.wait(), lab.trace.threshold
+    (True, 0.9)
     """
 
     trace = traitlets.Instance(Trace, allow_none=True)
@@ -75,8 +79,6 @@ class Lab(widgets.VBox):
         record: Sequence[str] = (),
         **options: Any,
     ) -> None:
-        from carlab.hooks import check_patterns
-        from carlab.photo import Photo
         from carlab.presets import PRESETS
 
         self.photo = Photo.of(image)
@@ -87,24 +89,22 @@ class Lab(widgets.VBox):
         self.runner = Runner()
         self.runs: list[tuple[LabState, Trace]] = []
         self.pinned: Trace | None = None
+        self.views: tuple[Any, ...] = ()
         start = LabState(tuple(queries), preset if model is None else model.name)
         super().__init__(state=start, **options)
-        self.controls = Controls(
-            start, current(self._model(start.preset)), PRESETS if model is None else [model.name]
-        )
-        self.controls.changed = self.run
+        presets = PRESETS if model is None else [model.name]
+        self.controls = Controls(start, current(self._model(start.preset)), presets, self.run)
         self._build()
         self.run(self.controls.state())
 
-    @alone
     def run(self, state: LabState) -> None:
-        """Run a state as soon as possible; a later call supersedes it."""
-        self.state = state
-        self.source.value = state.code(self.path, self.own_model is not None)
-        self.runner.submit(lambda stopped: self._run(state, stopped))
+        """Run a state as soon as possible, in place of one that is running."""
+        with ALONE:
+            self.state = state
+            self.runner.submit(lambda stopped: self._run(state, stopped))
 
     def wait(self, timeout: float | int | None = None) -> bool:
-        """Block until no run is left; False after `timeout` seconds."""
+        """Block until no run is left, in scripts and tests; return False after `timeout` seconds."""
         return self.runner.wait(timeout)
 
     def _build(self) -> None:
@@ -113,25 +113,22 @@ class Lab(widgets.VBox):
         self.cancel = widgets.Button(description="cancel", layout={"visibility": "hidden", "width": "80px"})
         self.history = widgets.Select(description="runs", options=[], rows=6, layout={"width": "330px"})
         self.pin = widgets.Button(description="pin", tooltip="compare later runs with this one")
-        self.source = widgets.Textarea(rows=8, disabled=False, layout={"width": "560px"})
-        self.source.add_class("carlab-code")
+        self.source = widgets.Textarea(rows=8, layout={"width": "560px"}).add_class("carlab-code")
         self.folder = widgets.Text("carlab-export", description="folder", layout={"width": "330px"})
         self.export = widgets.Button(description="export", tooltip="write the trace and its figures")
-        self.views: tuple[Any, ...] = ()
         self.stage = widgets.VBox([html("loading the model …")])
         self.cancel.on_click(lambda _: self.runner.cancel())
-        self.pin.on_click(lambda _: self._pin())
-        self.export.on_click(lambda _: self._export())
+        self.pin.on_click(self._pin)
+        self.export.on_click(self._export)
         self.history.observe(self._back, names="value")
-        left = widgets.VBox(
-            [self.controls, rows(self.progress, self.cancel), self.history, self.pin],
-            layout={"flex": "0 0 350px"},
-        )
+        own = self.own_model is not None
+        traitlets.dlink((self, "state"), (self.source, "value"), lambda state: state.code(self.path, own))
+        left = widgets.VBox([self.controls, rows(self.progress, self.cancel), self.history, self.pin])
+        left.layout.flex = "0 0 350px"
         right = widgets.VBox([self.message, self.stage], layout={"flex": "1 1 560px", "min_width": "0"})
         self.children = [rows(left, right, align_items="flex-start")]
 
     def _model(self, preset: str) -> "ClipAsRnn":
-        from carlab.photo import Photo
         from carlab.presets import load
 
         if preset not in self._models:
@@ -140,28 +137,29 @@ class Lab(widgets.VBox):
         return self._models[preset]
 
     def _run(self, state: LabState, stopped: Callable[[], bool]) -> None:
-        """Run and show a state, in the runner's thread; errors are shown in place."""
+        """Run and show a state, in the runner's thread; errors are shown in the Lab."""
         start = perf_counter()
         self.busy = True
         try:
             trace = self._trace(state, stopped)
-            self._finish(state, trace, stopped, start)
-        except StoppedError:
-            self._report(state, "stopped")
-        except CarlabError as error:
-            self._report(state, str(error), wrong=True)
-        except Exception as error:  # the thread must go on, and the user must see it
-            self._report(state, f"{type(error).__name__}: {error}", wrong=True)
+            with ALONE:
+                if stopped() and not self.runner.waiting:  # at the last moment
+                    raise StoppedError("stopped")
+                self.show(state, trace)
+                self._say(f"{outcome(trace)} · {1000 * (perf_counter() - start):.0f} ms")
+        except Exception as error:  # the thread must stay alive, and the user must see the error
+            kind = "" if isinstance(error, CarlabError | StoppedError) else f"{type(error).__name__}: "
+            with ALONE:
+                if self.state is state:  # otherwise another state is shown, or about to be
+                    self._say(f"{kind}{error}", wrong=not isinstance(error, StoppedError))
         finally:
             self.busy = False
             self.progress.layout.visibility = self.cancel.layout.visibility = "hidden"
 
     def _trace(self, state: LabState, stopped: Callable[[], bool]) -> Trace:
-        from carlab.hooks import watching
-
         def watch(stage: str, done: int, of: int) -> None:
             if stopped():
-                raise StoppedError
+                raise StoppedError("stopped")
             if stage == "refine":
                 self._say("refining …")
             else:
@@ -169,100 +167,81 @@ class Lab(widgets.VBox):
                 self.progress.layout.visibility = self.cancel.layout.visibility = "visible"
 
         base = self._model(state.preset)
-        self.controls.defaults = current(base)
-        model = change(base, **state.settings)
+        defaults = current(base)
+        if defaults != self.controls.defaults:  # those of another preset: its values must be shown
+            with ALONE:
+                self.controls.defaults = defaults
+                self.controls.show(self.state)
         with watching(watch):
-            return model(self.photo, state.queries, record=self.record)
+            return change(base, **state.settings)(self.photo, state.queries, record=self.record)
 
-    @alone
-    def _finish(self, state: LabState, trace: Trace, stopped: Callable[[], bool], start: float) -> None:
-        if stopped() and not self.runner.waiting:
-            raise StoppedError  # cancelled at the last moment, or another run was chosen in the history
-        self.show(state, trace)
-        self._say(f"{outcome(trace)} · {1000 * (perf_counter() - start):.0f} ms")
-
-    @alone
-    def _report(self, state: LabState, text: str, wrong: bool = False) -> None:
-        if self.state is state:  # otherwise something else is shown, or about to be
-            self._say(text, wrong)
-
-    @alone
     def show(self, state: LabState, trace: Trace) -> None:
         """Show a trace in every view, and add it to the history."""
-        self.trace = trace
-        others = [run for run in self.runs if run[0] != state]
-        self.runs = [*others[1 - MOST_RUNS :], (state, trace)]
-        self._list()
-        if not self.views:
-            self.views = (
-                RecurrencePlayer(trace), ScorePlot(trace), ScoreMatrix(trace), ProbeInspector(trace),
-            )  # fmt: skip
-            player, scores, matrix, inspector = self.views
-            linked(*self.views)
-            hint = html("<p>Pin a run to compare later ones with it.</p>")
-            self.comparison = widgets.VBox([hint])
-            self.tabs = widgets.Tab([scores, matrix, inspector, self.comparison, self._code_tab()])
-            self.tabs.titles = ("scores", "confusion", "probes", "compare", "code and export")
-            self.tabs.observe(lambda _: self._draw_open_tab(), names="selected_index")
-            self.stage.children = [player, self.tabs]
-            self._draw_open_tab()
-        self._show(trace)
+        with ALONE:
+            others = [run for run in self.runs if run[0] != state]
+            self.runs = [*others[1 - MOST_RUNS :], (state, trace)]
+            with unobserved(self._back, self.history):
+                self.history.options = [(f"{n}. {state}", n - 1) for n, (state, _) in enumerate(self.runs, 1)]
+                self.history.value = len(self.runs) - 1
+            self._show(trace)
 
     def _show(self, trace: Trace) -> None:
+        self.trace = trace
+        if not self.views:
+            self._build_views(trace)
         for view in self.views:
             view.trace = trace
-        self._show_difference(trace)
+        self._draw_open_tab()
 
-    def _code_tab(self) -> widgets.VBox:
-        note = html("The Python that makes this trace:")
-        return widgets.VBox([note, self.source, rows(self.folder, self.export)])
+    def _build_views(self, trace: Trace) -> None:
+        self.views = (RecurrencePlayer(trace), ScorePlot(trace), ScoreMatrix(trace), ProbeInspector(trace))
+        linked(*self.views)
+        player, *others = self.views
+        self.comparison = widgets.VBox([html("<p>Pin a run to compare later ones with it.</p>")])
+        title, export = html("The Python that makes this trace:"), rows(self.folder, self.export)
+        self.tabs = widgets.Tab([*others, self.comparison, widgets.VBox([title, self.source, export])])
+        self.tabs.titles = ("scores", "confusion", "probes", "compare", "code and export")
+        self.tabs.observe(self._draw_open_tab, names="selected_index")
+        self.stage.children = [player, self.tabs]
 
-    @alone
-    def _draw_open_tab(self) -> None:
+    def _draw_open_tab(self, _: Any = None) -> None:
         """Draw the view behind the open tab, and none behind the others."""
-        for place, view in enumerate(self.views[1:]):
-            view.visible = place == self.tabs.selected_index
-        if self.trace is not None:
-            self._show_difference(self.trace)
+        with ALONE:
+            for place, view in enumerate(self.views[1:]):
+                view.visible = place == self.tabs.selected_index
+            self._compare()
 
-    def _show_difference(self, trace: Trace) -> None:
-        if self.pinned is None or self.tabs.selected_index != COMPARE:
+    def _compare(self) -> None:
+        """Show the difference between the pinned and the present run, if the tab is open."""
+        if self.trace is None or self.pinned is None or self.tabs.selected_index != COMPARE:
             return
         (shown,) = self.comparison.children
         if isinstance(shown, Compare):
-            shown.show(self.pinned, trace)
+            shown.show(self.pinned, self.trace)
         else:
-            self.comparison.children = [Compare(self.pinned, trace, ("pinned", "now"))]
+            self.comparison.children = [Compare(self.pinned, self.trace, ("pinned", "now"))]
 
-    def _list(self) -> None:
-        self.history.unobserve(self._back, names="value")
-        self.history.options = [(f"{n}. {state}", n - 1) for n, (state, _) in enumerate(self.runs, 1)]
-        self.history.value = len(self.runs) - 1
-        self.history.observe(self._back, names="value")
-
-    @alone
     def _back(self, choice: Any) -> None:
         """Show an earlier run; nothing is computed again."""
         if choice["new"] is None:
             return
-        state, trace = self.runs[choice["new"]]
-        self.runner.cancel()
-        self.controls.show(state)
-        self.state, self.trace = state, trace
-        self.source.value = state.code(self.path, self.own_model is not None)
-        self._show(trace)
-        self._say(outcome(trace))
+        with ALONE:
+            state, trace = self.runs[choice["new"]]
+            self.runner.cancel()
+            self.controls.show(state)
+            self.state = state
+            self._show(trace)
+            self._say(outcome(trace))
 
-    @alone
-    def _pin(self) -> None:
-        if self.trace is not None:
-            self.pinned = self.trace
-            self._show_difference(self.trace)  # where the tab is open already
-            self.tabs.selected_index = COMPARE
+    def _pin(self, _: Any) -> None:
+        with ALONE:
+            if self.trace is not None:
+                self.pinned = self.trace
+                self._compare()  # where the tab is open already
+                self.tabs.selected_index = COMPARE
 
-    def _export(self) -> None:
+    def _export(self, _: Any) -> None:
         from carlab.figures import save_figures
-        from carlab.files.archive import make_folder
 
         if self.trace is None:
             return
@@ -273,8 +252,8 @@ class Lab(widgets.VBox):
             (folder / "run.py").write_text(self.source.value, encoding="utf-8")
         except (CarlabError, OSError) as error:
             self._say(str(error), wrong=True)
-            return
-        self._say(f"written: trace.safetensors, three figures and run.py in {folder}")
+        else:
+            self._say(f"written: trace.safetensors, three figures and run.py in {folder}")
 
     def _say(self, text: str, wrong: bool = False) -> None:
         look = "color:#d55e00;font-weight:600" if wrong else "opacity:.8"

@@ -1,4 +1,4 @@
-"""Everything chosen in the Lab, and the Python that does the same."""
+"""The queries and settings chosen in the Lab, and the Python that makes the same run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -9,22 +9,18 @@ from carlab import settings
 
 @dataclass(frozen=True)
 class LabState:
-    """Everything that decides a run but the image; hashable, so that runs can be told apart.
+    """Everything that decides a run but the image; hashable, so that runs can be compared.
 
     Parameters
     ----------
-    queries
-        Names to look for.
-    preset
-        Name of the model that is changed.
+    queries, preset
+        Names to look for, and the name of the model that is changed.
     changes
         Settings that differ from the preset's, by `Setting.key`; see docs/settings.md.
 
     Examples
     --------
     >>> state = LabState(("cat", "dog")).but(theta=0.5)
-    >>> print(state)
-    offline 2 queries theta=0.5
     >>> print(state.code("cat.jpg"))
     import carlab
     <BLANKLINE>
@@ -44,27 +40,16 @@ class LabState:
 
     def but(self, **changes: Any) -> "LabState":
         """Return the state with some settings changed; None leaves that one to the preset."""
-        merged = {**self.settings, **changes}
-        return replace(
-            self, changes=tuple((key, value) for key, value in merged.items() if value is not None)
-        )
+        merged = {**self.settings, **changes}.items()
+        return replace(self, changes=tuple((key, value) for key, value in merged if value is not None))
 
     def code(self, path: str | None, own_model: bool = False) -> str:
-        """Return Python that makes the same trace.
-
-        Parameters
-        ----------
-        path
-            Of the image; None if it was given as pixels, which are a variable then.
-        own_model
-            Whether the model is the user's, a variable too.
-        """
+        """Return Python that makes the same trace; an image without a path and an own model are variables."""
         model = "model" if own_model else f"carlab.load({self.preset!r})"
         if self.changes:
             model = f"carlab.change({model}, {settings.code(self.settings)})"
         image = "image" if path is None else repr(path)
-        trace = f"trace = model({image}, {list(self.queries)!r})"
-        return "\n".join(["import carlab", "", f"model = {model}", trace, "trace"])
+        return f"import carlab\n\nmodel = {model}\ntrace = model({image}, {list(self.queries)!r})\ntrace"
 
     def __str__(self) -> str:
         changed = [f"{key}={value}" for key, value in self.changes]
