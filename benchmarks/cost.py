@@ -200,15 +200,13 @@ class ReleasedGradCam(GradCam):
 
     def prepare(self, photo: Photo, queries: Any, background: tuple[str, ...]) -> Proposals:
         """Run the trunk alone."""
+        texts = written(queries, self.first_template or self.template), written(queries, self.template)
         against = tuple(written(background, self.template))
-        return ReleasedProposals(
-            self.backbone.trunk(photo.image), None, tuple(queries), Cache(), against=against
-        )
+        return ReleasedProposals(self.backbone.trunk(photo.image), None, texts, Cache(), against=against)
 
     def __call__(self, proposals: Any, active: Int[np.ndarray, " q"], t: int) -> Proposal:
         """Compute CAMs by autograd through the softmax, query by query."""
-        template = self.template if t or self.first_template is None else self.first_template
-        texts = written((proposals.queries[query] for query in active), template)
+        texts = [proposals.texts[t > 0][query] for query in active]
         embeddings = self.backbone.encode_text([*texts, *proposals.against])
         cams, masks = [], []
         for k in range(len(active)):

@@ -5,6 +5,8 @@ package is a bug. The command line prints a `CarlabError` as one line and exits 
 """
 
 import os
+from collections.abc import Collection
+from typing import Any
 
 
 class CarlabError(Exception):
@@ -58,3 +60,15 @@ def reason(error: BaseException) -> str:
     said = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
     line = "".join(letter if letter.isprintable() else "?" for letter in str(said).splitlines()[0])
     return line if len(line) <= 160 else f"{line[:157]}..."
+
+
+def check_choice(what: str, value: Any, choices: Collection[Any]) -> None:
+    """Raise SettingError unless a value is one of the choices."""
+    if value not in choices:
+        raise SettingError(f"expected {what} out of {', '.join(choices)}, got {value!r}; choose one of them")
+
+
+def check_share(what: str, value: float, advice: str) -> None:
+    """Raise SettingError unless a number is in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise SettingError(f"expected {what} in [0, 1], got {value}; {advice}")

@@ -58,10 +58,7 @@ class Photo:
     def of(cls, source: Any) -> "Photo":
         """Load an image (see `carlab.files.images.load_image`); a `Photo` is returned as it is.
 
-        Raises
-        ------
-        ImageError
-            If it cannot be read.
+        Raises ImageError if it cannot be read.
         """
         return source if isinstance(source, Photo) else cls(load_image(source))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from carlab.backbones import load_backbone
 from carlab.backbones.base import FrozenVlm
-from carlab.errors import SettingError
+from carlab.errors import check_choice
 from carlab.queries import BACKGROUNDS
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.affinity import Affinity
@@ -121,10 +121,7 @@ def load(
     BackboneError
         If the weights cannot be found or reached.
     """
-    if preset not in PRESETS:
-        raise SettingError(
-            f"expected a preset out of {', '.join(PRESETS)}, got {preset!r}; choose one of them"
-        )
+    check_choice("a preset", preset, PRESETS)
     kind, _, dataset = preset.partition("/")
     f, g = _backbones(kind, dataset, proposer, classifier, device=device, dtype=dtype)
     build = {"offline": _offline, "reference": _reference, "paper": _paper}[kind]

@@ -38,11 +38,8 @@ _INVISIBLE = frozenset({"Cf", "Mn", "Zs"})
 def check_queries(queries: Any) -> tuple[str, ...]:
     """Return the queries, outer whitespace stripped, in the order given; later code refers to them by index.
 
-    Raises
-    ------
-    QueryError
-        If it is one text, a set, or empty, or if an item is no text, is blank, holds control characters, or
-        equals another.
+    Raises QueryError for one text, a set, or an empty list, or an item that is no text, is blank, holds
+    control characters, or equals another.
     """
     texts = _check_texts(queries, "queries", "['cat']")
     if not texts:
@@ -64,10 +61,7 @@ def check_background(background: Any, queries: Iterable[str]) -> tuple[str, ...]
     Repeats are merged, and one that equals a query is left out: a query must not compete against itself. None
     or an empty list gives ().
 
-    Raises
-    ------
-    QueryError
-        If it is one text or a set, or if an item is no text, is blank, or holds control characters.
+    Raises QueryError for one text or a set, or an item that is no text, blank, or holds control characters.
     """
     example = "['sky'] or BACKGROUNDS['all']"
     texts = () if background is None else _check_texts(background, "background", example)
@@ -81,10 +75,7 @@ def check_background(background: Any, queries: Iterable[str]) -> tuple[str, ...]
 def check_template(template: Any) -> str:
     """Return the template, stripped, if it has exactly one `{}` and no other brace.
 
-    Raises
-    ------
-    QueryError
-        If it has none, several, or a brace that means anything else, or holds control characters.
+    Raises QueryError if it has none, several, or a brace of another meaning, or holds control characters.
     """
     _check_text(template, "the template")
     if [char for char in template if char in "{}"] != ["{", "}"] or "{}" not in template:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from carlab import hooks
-from carlab.errors import SettingError
+from carlab.errors import SettingError, check_share
 from carlab.files.pictures import resize
 from carlab.files.shapes import Image, Maps, Masks
 from carlab.hooks import Recording, collect, probe, progress, recorded_patterns, timed
@@ -72,11 +72,7 @@ class ClipAsRnn:
     name: str = "custom"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.mask_threshold <= 1:
-            raise SettingError(
-                f"expected a mask threshold (eta) in [0, 1], got {self.mask_threshold}; "
-                "the paper uses 0.2 to 0.6"
-            )
+        check_share("a mask threshold (eta)", self.mask_threshold, "the paper uses 0.2 to 0.6")
         most = self.min_steps if self.max_steps is None else self.max_steps
         if not 1 <= self.min_steps <= most or self.batch < 1:
             raise SettingError(
@@ -163,10 +159,7 @@ class Prepared:
     def run(self, **changes: Any) -> Trace:
         """Run the recurrence, with any field of the model changed.
 
-        Raises
-        ------
-        TypeError
-            If the model has no such field.
+        Raises TypeError if the model has no such field.
         """
         model = replace(self.model, **changes)
         return model(self.photo, self.queries, background=changes.get("background", self.background))
@@ -174,10 +167,7 @@ class Prepared:
     def ask(self, queries: Sequence[str]) -> "Prepared":
         """Prepare other queries on the same photo: no trunk pass, and its cache stays.
 
-        Raises
-        ------
-        QueryError
-            If they cannot be used.
+        Raises QueryError if they cannot be used.
         """
         return self.model.prepare(self.photo, queries, background=self.background)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from carlab.errors import SettingError
+from carlab.errors import SettingError, check_choice
 from carlab.queries import BACKGROUNDS, check_background
 from carlab.stages.prompter import PROMPTS, prompts
 from carlab.stages.refiner import DenseCrf, NoRefiner
@@ -82,10 +82,7 @@ class Setting:
     def write(self, model: "ClipAsRnn", value: Any) -> "ClipAsRnn":
         """Return the model with this setting changed.
 
-        Raises
-        ------
-        SettingError, QueryError
-            If a stage has no such field, or the value is not allowed.
+        Raises SettingError, QueryError if a stage has no such field, or the value is not allowed.
         """
         if self.setter is not None:
             return self.setter(model, value)
@@ -99,10 +96,7 @@ class Setting:
 def with_field(part: Any, path: str, value: Any) -> Any:
     """Return a model or stage with the field at a dotted path replaced.
 
-    Raises
-    ------
-    SettingError
-        If there is no such field.
+    Raises SettingError if there is no such field.
     """
     name, _, rest = path.partition(".")
     if not is_dataclass(part) or name not in {field.name for field in fields(part)}:
@@ -177,10 +171,7 @@ def _refiner(model: "ClipAsRnn") -> str:
 
 
 def _set_refiner(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
-    if value not in REFINERS:
-        raise SettingError(
-            f"expected a refiner out of {', '.join(REFINERS)}, got {value!r}; choose one of them"
-        )
+    check_choice("a refiner", value, REFINERS)
     return _on_base(model, lambda base: REFINERS[value](model, base))
 
 
@@ -224,45 +215,39 @@ def _on_base(model: "ClipAsRnn", changed: Callable[[Any], Any]) -> "ClipAsRnn":
     return replace(model, refiner=changed(model.refiner))
 
 
-SETTINGS: dict[str, Setting] = {
-    row.name: row
-    for row in (
-        Setting("theta", "filter.theta", float, "Score a query must exceed.", symbol="theta"),
-        Setting("eta", "mask_threshold", float, "Where a soft mask exceeds it, it is drawn.", symbol="eta"),
-        Setting(
-            "lambda",
-            "proposer.affinity.box_threshold",
-            float,
-            "Share of a CAM's maximum that its boxes hold.",
-            symbol="lambda",
-        ),
-        Setting(
-            "prompter", "prompter", str, "Prompts to draw; join several with +.",
-            choices=PROMPTS, symbol="v", open=True, getter=_prompter, setter=_set_prompter,
-        ),
-        Setting(
-            "background", "background", str, "Background queries: a vocabulary, or your own with commas.",
-            choices=BACKGROUNDS, open=True, getter=_background, setter=_set_background,
-        ),
-        Setting(
-            "background_weight", "proposer.background_weight", float, "Weight of the background.", high=inf
-        ),
-        Setting("keep_best", "filter.keep_best", bool, "Keep the best query when none passes."),
-        Setting("max_steps", "max_steps", int, "Stop after so many steps; 1: no recurrence.", 1.0, inf),
-        Setting("batch", "batch", int, "Prompted images encoded at once.", 1.0, inf),
-        Setting(
-            "refiner", "refiner", str, "Post-processor of the final masks.",
-            choices=REFINERS, getter=_refiner, setter=_set_refiner,
-        ),
-        Setting(
-            "refer", "proposer.compete", bool, "Each query against the background alone.",
-            getter=_refer, setter=_set_refer,
-        ),
-        Setting(
-            "regions", "refiner.regions", str,
-            "Match the final masks to regions: a SAM by folder or hub name, superpixels, or none.",
-            choices=(NONE, SUPERPIXELS, SAM_HQ), open=True, getter=_regions, setter=_set_regions,
-        ),
-    )
-}  # fmt: skip
+_ROWS = (
+    Setting("theta", "filter.theta", float, "Score a query must exceed.", symbol="theta"),
+    Setting("eta", "mask_threshold", float, "Where a soft mask exceeds it, it is drawn.", symbol="eta"),
+    Setting(
+        "lambda", "proposer.affinity.box_threshold", float, "Share of a CAM's maximum that its boxes hold.",
+        symbol="lambda",
+    ),
+    Setting(
+        "prompter", "prompter", str, "Prompts to draw; join several with +.",
+        choices=PROMPTS, symbol="v", open=True, getter=_prompter, setter=_set_prompter,
+    ),
+    Setting(
+        "background", "background", str, "Background queries: a vocabulary, or your own with commas.",
+        choices=BACKGROUNDS, open=True, getter=_background, setter=_set_background,
+    ),
+    Setting("background_weight", "proposer.background_weight", float, "Weight of the background.", high=inf),
+    Setting("keep_best", "filter.keep_best", bool, "Keep the best query when none passes."),
+    Setting("max_steps", "max_steps", int, "Stop after so many steps; 1: no recurrence.", 1.0, inf),
+    Setting("batch", "batch", int, "Prompted images encoded at once.", 1.0, inf),
+    Setting(
+        "refiner", "refiner", str, "Post-processor of the final masks.",
+        choices=REFINERS, getter=_refiner, setter=_set_refiner,
+    ),
+    Setting(
+        "refer", "proposer.compete", bool, "Each query against the background alone.",
+        getter=_refer, setter=_set_refer,
+    ),
+    Setting(
+        "regions", "refiner.regions", str,
+        "Match the final masks to regions: a SAM by folder or hub name, superpixels, or none.",
+        choices=(NONE, SUPERPIXELS, SAM_HQ), open=True, getter=_regions, setter=_set_regions,
+    ),
+)  # fmt: skip
+
+SETTINGS = {row.name: row for row in _ROWS}
 """Every setting by name, in the order in which they are applied."""

@@ -38,10 +38,7 @@ def load_clip(name: str, *, device: torch.device, dtype: torch.dtype, **options:
 
     Only safetensors weights are read and no code of the checkpoint is run.
 
-    Raises
-    ------
-    BackboneError
-        If it cannot be found, reached or read, is no CLIP, or holds broken weights.
+    Raises BackboneError if it cannot be found, reached or read, is no CLIP, or holds broken weights.
     """
 
     def read(source: dict[str, Any]) -> tuple[Any, ...]:

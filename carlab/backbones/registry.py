@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from carlab.backbones.base import FrozenVlm
-from carlab.errors import SettingError
+from carlab.errors import SettingError, check_choice
 
 OFFLINE = "offline"
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -64,8 +64,7 @@ def check_device(device: str) -> torch.device:
 
 def check_dtype(dtype: str, device: str) -> torch.dtype:
     """Return the torch dtype if the device computes in it."""
-    if dtype not in DTYPES:
-        raise SettingError(f"expected a dtype out of {', '.join(DTYPES)}, got {dtype!r}; choose one of them")
+    check_choice("a dtype", dtype, DTYPES)
     if dtype == "float16" and device.startswith("cpu"):
         raise SettingError("expected float16 on a GPU, got device 'cpu'; use bfloat16 or float32 there")
     return getattr(torch, dtype)

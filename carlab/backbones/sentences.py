@@ -34,10 +34,7 @@ class SentenceEncoder:
     def embed(self, texts: Sequence[str]) -> Float[Tensor, "q e"]:
         """Return unit-norm sentence vectors of the texts, without `PHRASES`.
 
-        Raises
-        ------
-        QueryError
-            If a text has more than 256 word pieces.
+        Raises QueryError if a text has more than 256 word pieces.
         """
         encoded = self.tokenizer(list(texts))["input_ids"]
         for text, pieces in zip(texts, encoded, strict=True):

@@ -78,10 +78,7 @@ class Vit:
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q d"]:
         """Return unit-norm text embeddings.
 
-        Raises
-        ------
-        QueryError
-            If a text is longer than the model reads (77 tokens in CLIP).
+        Raises QueryError if a text is longer than the model reads (77 tokens in CLIP).
         """
         with timed("text"):
             return cached_embeddings(self.texts, texts, self._encode_text)

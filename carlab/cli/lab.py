@@ -9,7 +9,7 @@ import typer
 
 from carlab.cli import options
 from carlab.cli.segment import numbered
-from carlab.errors import SettingError
+from carlab.errors import SettingError, check_choice
 from carlab.trace.show import printable
 
 LOCAL = (
@@ -65,10 +65,7 @@ def check(preset: str, arguments: Sequence[str]) -> None:
             raise SettingError(
                 f"expected one image, then only options of JupyterLab after --, got {argument!r}; remove it"
             )
-    if preset not in PRESETS:
-        raise SettingError(
-            f"expected a preset out of {', '.join(PRESETS)}, got {preset!r}; choose one of them"
-        )
+    check_choice("a preset", preset, PRESETS)
     if find_spec("jupyterlab") is None:
         raise SettingError(
             'expected JupyterLab, got none installed; run: pip install "clip-as-rnn-lab[notebooks]"'

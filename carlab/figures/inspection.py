@@ -64,20 +64,8 @@ def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
 
 
 def recorded(trace: Trace, t: int, name: str) -> Shaped[np.ndarray, "..."]:
-    """Return the value of a probe in a step, or for the image.
+    """Return the value of a probe in step `t` (from 0), or for the image; ProbeError if it was not recorded.
 
-    Parameters
-    ----------
-    trace, t, name
-        The step, from 0, and the probe.
-
-    Raises
-    ------
-    ProbeError
-        If it was not recorded.
-
-    Examples
-    --------
     >>> recorded(replace(trace, probes={"cam.logits": np.array([25.0, 20.5])}), 0, "cam.logits")
     array([25. , 20.5])
     """

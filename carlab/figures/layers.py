@@ -7,7 +7,7 @@ from jaxtyping import Float32, Integer, Shaped, UInt8
 from skimage.util import montage
 
 from carlab.cache import Cache
-from carlab.errors import SettingError
+from carlab.errors import check_choice
 from carlab.files.pictures import colour, paint, paint_maps, resize, shrink
 from carlab.files.shapes import Image
 from carlab.trace import Trace
@@ -49,8 +49,7 @@ def layer_picture(
     >>> layer_picture(trace, 0, "mask", [0, 1], side=35).shape
     (24, 35, 3)
     """
-    if layer not in LAYERS:
-        raise SettingError(f"expected a layer out of {', '.join(LAYERS)}, got {layer!r}; choose one of them")
+    check_choice("a layer", layer, LAYERS)
     # Shrinking 12 megapixels at every key would be felt. The cache holds the image too: as long as it does,
     # no other array has its id.
     key = id(trace.image), side

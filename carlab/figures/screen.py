@@ -71,15 +71,8 @@ def parts(figure: Any) -> tuple[str | int, ...]:
 
 
 def bring(figure: Any, chart: go.Figure) -> None:
-    """Update a figure on the screen to equal a chart, in place: a fraction of the time of a new figure.
+    """Update a figure on the screen to equal a chart of equal `parts`: a fraction of the time of a new one.
 
-    Parameters
-    ----------
-    figure, chart
-        Of equal `parts`; `figure` is changed.
-
-    Examples
-    --------
     >>> figure = scores_chart(trace)
     >>> bring(figure, scores_chart(trace, query=1))
     >>> [line.opacity for line in figure.data[:3]]
@@ -93,15 +86,8 @@ def bring(figure: Any, chart: go.Figure) -> None:
 
 
 def picture_figure(picture: Image, height: int = 420) -> go.Figure:
-    """Return a figure of one picture in its own proportions, to zoom into; `redraw` replaces the picture.
+    """Return a figure of one picture in its own proportions, `height` pixels high, to zoom into.
 
-    Parameters
-    ----------
-    picture, height
-        RGB; height of the figure in pixels.
-
-    Examples
-    --------
     >>> figure = picture_figure(image)
     >>> redraw(figure, image[:10])
     >>> figure.layout.xaxis.range, figure.layout.yaxis.range
@@ -178,15 +164,8 @@ def scores_chart(trace: Trace, query: int = -1, step: int = 0, top: int = MOST_N
 
 
 def emphasise(figure: Any, query: int, step: int) -> None:
-    """Update a `scores_chart` to another selection.
+    """Update a `scores_chart` to another selection: a query (-1: none) and a step, from 0.
 
-    Parameters
-    ----------
-    figure, query, step
-        The chart, which is changed; the query (-1: none) and the step selected, from 0.
-
-    Examples
-    --------
     >>> figure = scores_chart(trace)
     >>> emphasise(figure, 0, 2)
     >>> figure.data[0].line.width, figure.layout.shapes[-1].x0

@@ -50,10 +50,7 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> Path:
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Create a folder and check that files can be written there, before any work is done.
 
-    Raises
-    ------
-    TraceError
-        If it cannot be created or written.
+    Raises TraceError if it cannot be created or written.
     """
     folder = Path(path)
     try:
@@ -76,10 +73,7 @@ def write_archive(
 def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read what `write_archive` wrote.
 
-    Raises
-    ------
-    TraceError
-        If the file is missing, truncated, not safetensors, or not carlab's.
+    Raises TraceError if the file is missing, truncated, not safetensors, or not carlab's.
     """
     try:
         with safe_open(os.fspath(path), framework="numpy") as archive:

@@ -84,10 +84,7 @@ def list_images(paths: Iterable[str | os.PathLike[str]] | Any) -> list[Path]:
     A folder is expanded to its files with a suffix in `SUFFIXES`, sorted by name; hidden files
     (`._image.jpg`, written by macOS) are left out.
 
-    Raises
-    ------
-    ImageError
-        If a path is missing, a folder holds no image, or `paths` is empty or one text instead of a list.
+    Raises ImageError if a path is missing, a folder holds no image, or `paths` is empty or no list.
     """
     if isinstance(paths, str | bytes | os.PathLike):
         raise ImageError(f"expected a list of paths, got one path; write [{quoted(paths)}]")

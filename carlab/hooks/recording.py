@@ -83,10 +83,7 @@ def record(*patterns: str) -> Iterator[dict[str, np.ndarray]]:
     Yields a dict name -> latest value as a NumPy copy. A `Trace` made inside the `with` also carries the
     recorded values, by step.
 
-    Raises
-    ------
-    ProbeError
-        If a pattern matches no probe.
+    Raises ProbeError if a pattern matches no probe.
     """
     with collect(Recording(check_patterns(patterns))) as recording:
         yield recording.probes

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from skimage.measure import label, regionprops
 from torch import Tensor
 
-from carlab.errors import SettingError
+from carlab.errors import check_share
 from carlab.files.shapes import Maps
 from carlab.hooks import probe
 
@@ -41,11 +41,7 @@ class Affinity:
     cut_border: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.box_threshold <= 1:
-            raise SettingError(
-                f"expected a box threshold (lambda) in [0, 1], got {self.box_threshold}; "
-                "the paper uses 0.3 to 0.7"
-            )
+        check_share("a box threshold (lambda)", self.box_threshold, "the paper uses 0.3 to 0.7")
 
     def transition(self, relations: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
         """Return D: `relations` made doubly stochastic, symmetric, and squared (docs/method.md, 3)."""

@@ -10,7 +10,7 @@ from jaxtyping import Float, Float32, Int, UInt8
 from scipy.special import softmax
 
 from carlab.backbones.base import FrozenVlm
-from carlab.errors import BackboneError, SettingError
+from carlab.errors import BackboneError, SettingError, check_choice
 from carlab.files.pictures import resize
 from carlab.hooks import as_numpy, probe
 from carlab.queries import CLASSIFIER_TEMPLATES, check_template
@@ -64,9 +64,8 @@ class TemplateClassifier:
     side: int | None = None
 
     def __post_init__(self) -> None:
-        for value, allowed in ((self.ensemble, ENSEMBLES), (self.fit, FITS)):
-            if value not in allowed:
-                raise SettingError(f"expected one of {', '.join(allowed)}, got {value!r}; choose one of them")
+        check_choice("an ensemble", self.ensemble, ENSEMBLES)
+        check_choice("a fit", self.fit, FITS)
         if not self.templates:
             raise SettingError("expected one or more templates, got none; ('a photo of a {}.',) is one")
         for template in self.templates:
@@ -75,10 +74,7 @@ class TemplateClassifier:
     def encode_text(self, queries: Sequence[str]) -> Float32[np.ndarray, "p Q d"]:
         """Embed every query in every template; "embeddings" leaves one row, their mean.
 
-        Raises
-        ------
-        QueryError
-            If a text has more tokens than the model reads.
+        Raises QueryError if a text has more tokens than the model reads.
         """
         texts = [template.replace("{}", query) for template in self.templates for query in queries]
         embedded = as_numpy(self.backbone.encode_text(texts)).reshape(len(self.templates), len(queries), -1)
@@ -104,13 +100,7 @@ class TemplateClassifier:
         return resize(image, rows, columns, "bicubic")[top : top + side, left : left + side]
 
     def encode_images(self, images: UInt8[np.ndarray, "m s s 3"]) -> Float32[np.ndarray, "m d"]:
-        """Embed images that `preprocess` returned.
-
-        Raises
-        ------
-        BackboneError
-            If the model returns NaN or infinity.
-        """
+        """Embed images that `preprocess` returned; BackboneError if the model returns NaN or infinity."""
         embeddings = self.backbone.encode_images(images, skip_blocks=self.skip_blocks).float().cpu().numpy()
         if not np.isfinite(embeddings).all():
             raise BackboneError(

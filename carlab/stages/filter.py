@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from carlab.errors import SettingError
+from carlab.errors import check_share
 from carlab.hooks import probe
 
 
@@ -39,10 +39,7 @@ class Threshold:
     keep_best: bool = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.theta <= 1:
-            raise SettingError(
-                f"expected a threshold (theta) in [0, 1], got {self.theta}; the paper uses 0.1 to 0.6"
-            )
+        check_share("a threshold (theta)", self.theta, "the paper uses 0.1 to 0.6")
 
     def __call__(self, probs: Float32[np.ndarray, "q q"]) -> Bool[np.ndarray, " q"]:
         """Return True where the query is kept."""

@@ -30,8 +30,6 @@ RED: Colour = (255, 0, 0)
 class Prompt:
     """Base of all prompts; a prompt of one's own overrides `draw`.
 
-    Examples
-    --------
     >>> @dataclass(frozen=True)
     ... class Dim(Prompt):
     ...     def draw(self, image, region):
@@ -81,8 +79,6 @@ class Prompt:
 class Combined(Prompt):
     """Several prompts on one image, in order of their rank.
 
-    Examples
-    --------
     >>> [type(prompt).__name__ for prompt in (Circle() + Blur()).prompts]
     ['Blur', 'Circle']
     """

@@ -65,8 +65,8 @@ class Proposals:
         Output of the backbone's trunk.
     transition
         D of the affinity; None without affinity.
-    queries
-        All of them; what is active refers to them by index.
+    texts
+        All queries as written in the first step, and in later ones; what is active refers to them by index.
     store
         Evidence of everything that the image was ever prepared for.
     evidence
@@ -77,7 +77,7 @@ class Proposals:
 
     trunk: Trunk
     transition: Float[Tensor, "n n"] | None
-    queries: tuple[str, ...]
+    texts: tuple[list[str], list[str]]
     store: Cache
     evidence: dict[Key, Evidence] = field(default_factory=dict)
     context: Evidence | None = None
@@ -170,10 +170,11 @@ class GradCam:
             key = ("transition", self.backbone, *stage_key(self.affinity, "box_threshold", "cut_border"))
             transition = probe("affinity.transition", get(key, lambda: self._transition(trunk)))
         store = get(("evidence", *stage_key(self, *self.ARITHMETIC)), lambda: Cache(EVIDENCE_BYTES))
-        proposals = Proposals(trunk, transition, tuple(queries), store)
         texts = written(queries, self.first_template or self.template)
+        proposals = Proposals(trunk, transition, (texts, written(queries, self.template)), store)
         against = tuple(written(background, self.template)) if self.background_weight else ()
-        own = self._gather(proposals, [*texts, against] if against else texts)
+        self._gather(proposals, [*texts, against] if against else texts)
+        own = list(proposals.evidence.values())
         if against:
             proposals.context = own[-1]._replace(logit=own[-1].logit + log(self.background_weight))
             probe("cam.background", own[-1].parts, edit=False)
@@ -183,8 +184,11 @@ class GradCam:
 
     def __call__(self, proposals: Proposals, active: Int[np.ndarray, " q"], t: int) -> Proposal:
         """Return CAMs and soft masks of the active queries in step `t` (from 0)."""
-        template = self.template if t or self.first_template is None else self.first_template
-        own = self._gather(proposals, written((proposals.queries[query] for query in active), template))
+        texts = [proposals.texts[t > 0][query] for query in active]
+        missing = [text for text in texts if text not in proposals.evidence]
+        if missing:
+            self._gather(proposals, missing)
+        own = [proposals.evidence[text] for text in texts]
         raw = self.closed_form(own, proposals.context)
         flat = ~raw.any(axis=1)
         if proposals.context is not None and flat.any():  # nothing stood out: compare without background
@@ -202,10 +206,7 @@ class GradCam:
         One forward pass of the tail, and len(texts) + bool(background) vector-Jacobian products of it,
         batched; no hooks, no `.backward()`.
 
-        Raises
-        ------
-        BackboneError
-            If the model returns NaN or infinity.
+        Raises BackboneError if the model returns NaN or infinity.
         """
         embeddings = self.backbone.encode_text([*texts, *background])
         with timed("vjp"):
@@ -257,16 +258,14 @@ class GradCam:
         raw = np.maximum(maps[:q] - mixture, 0)
         return np.asarray(raw * shares[:, None] if self.keep_probability else raw)
 
-    def _gather(self, proposals: Proposals, keys: Sequence[Key]) -> list[Evidence]:
-        """Return the evidence of texts, and of a background as one, from where it is or from the model."""
+    def _gather(self, proposals: Proposals, keys: Sequence[Key]) -> None:
+        """Add the evidence of texts, and of a background as one, from the cache or the model."""
 
         def make(missing: Sequence[Key]) -> list[Evidence]:
             together = next((key for key in missing if isinstance(key, tuple)), ())
             return self.gather(proposals.trunk, [key for key in missing if isinstance(key, str)], together)
 
-        missing = [key for key in keys if key not in proposals.evidence]
-        proposals.evidence.update(zip(missing, proposals.store.get_all(missing, make), strict=True))
-        return [proposals.evidence[key] for key in keys]
+        proposals.evidence.update(zip(keys, proposals.store.get_all(keys, make), strict=True))
 
     def _transition(self, trunk: Trunk) -> Float[Tensor, "n n"]:
         assert self.affinity is not None  # noqa: S101 - for the type checker

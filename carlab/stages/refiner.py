@@ -6,7 +6,7 @@ from math import sqrt
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from carlab.errors import SettingError
+from carlab.errors import SettingError, check_share
 from carlab.files.pictures import resize, resize_maps
 from carlab.files.shapes import Image, Maps, Masks
 from carlab.hooks import timed
@@ -31,6 +31,9 @@ class NoRefiner:
     """
 
     threshold: float = 0.4
+
+    def __post_init__(self) -> None:
+        check_share("a threshold", self.threshold, "the paper uses 0.2 to 0.6")
 
     def __call__(self, image: Image, masks: Maps) -> Masks:
         """Resize each soft mask to the image and cut it."""

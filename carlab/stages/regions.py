@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
 from carlab.cache import Cache
-from carlab.errors import SettingError
+from carlab.errors import SettingError, check_share
 from carlab.files.pictures import resize
 from carlab.files.shapes import Image, Maps, Mask, Masks
 from carlab.hooks import count, probe, timed
@@ -111,10 +111,8 @@ class RegionMatch:
     iou: float = 0.7
 
     def __post_init__(self) -> None:
-        if not (0 <= self.iom <= 1 and 0 <= self.iou <= 1):
-            raise SettingError(
-                f"expected IoM and IoU in [0, 1], got {self.iom} and {self.iou}; 0.6 and 0.7 are the paper's"
-            )
+        check_share("an IoM", self.iom, "the paper uses 0.5 to 0.7")
+        check_share("an IoU", self.iou, "0.7 is the paper's")
 
     def __call__(self, image: Image, masks: Maps) -> Masks:
         """Return one final mask per soft mask."""

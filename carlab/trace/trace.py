@@ -166,8 +166,6 @@ class Trace:
     def drops(self) -> tuple[Drop, ...]:
         """Every query that was dropped, in order of step, then index.
 
-        Examples
-        --------
         >>> [(drop.query, drop.step, round(drop.margin, 2)) for drop in trace.drops]
         [(2, 0, 0.18), (1, 1, 0.18)]
         """
@@ -205,10 +203,7 @@ class Trace:
     def load(cls, path: str | os.PathLike[str]) -> "Trace":
         """Read a file that `save` wrote. Needs no model and no torch.
 
-        Raises
-        ------
-        TraceError
-            If the file is missing, damaged, or of a version not known here.
+        Raises TraceError if the file is missing, damaged, or of a version not known here.
         """
         arrays, metadata = read_archive(path)
         if metadata.get("format") != TRACE_FORMAT:
@@ -241,10 +236,7 @@ class Trace:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> "Trace":
         """Build a trace from the parts that `to_arrays` returned.
 
-        Raises
-        ------
-        KeyError, TypeError, ValueError, IndexError, AttributeError
-            If a part is missing or does not fit.
+        KeyError, TypeError, ValueError, IndexError, AttributeError if a part is missing or does not fit.
         """
         image, packed = arrays["image"], arrays["refined"]
         steps = tuple(
@@ -320,11 +312,9 @@ def _step_fits(step: Step, queries: int) -> bool:
 def _metadata_fits(trace: Trace) -> bool:
     """Check that texts are texts and numbers are numbers in the JSON metadata."""
     texts = (trace.stop, *trace.queries, *trace.background, *trace.provenance.values())
-    seconds = [value for part in (trace, *trace.steps) for value in part.seconds.values()]
-    numbers = (*seconds, *trace.passes.values(), trace.threshold, trace.settings.get("mask_threshold", 0.5))
-    return all(isinstance(text, str) for text in texts) and all(
-        isinstance(number, int | float) for number in numbers
-    )
+    numbers = [trace.threshold, trace.settings.get("mask_threshold", 0.5), *trace.seconds.values()]
+    numbers += [*trace.passes.values(), *(value for step in trace.steps for value in step.seconds.values())]
+    return all(isinstance(one, str) for one in texts) and all(isinstance(one, int | float) for one in numbers)
 
 
 def _equal(a: np.ndarray, b: np.ndarray) -> bool:
