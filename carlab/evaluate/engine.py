@@ -1,7 +1,7 @@
 """Run and score images on this machine.
 
-Several variants of a model (a sweep) go together: an image's trunk pass and its encoded prompted images serve
-all of them.
+Several variants of a model (a sweep) run together: they share an image's trunk pass and its encoded prompted
+images.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,9 +16,9 @@ from carlab.recurrence import ClipAsRnn
 from carlab.trace import Trace
 
 Models = tuple[ClipAsRnn, ...]
-"""A model for each pass over the data set."""
+"""A model for each pass over an image."""
 Task = tuple[int, tuple[int, ...]]
-"""An image, and the variants to run on it, both by number."""
+"""The index of an image, and those of the variants to run on it."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ Engine = Callable[[Dataset, Sequence[Models], Sequence[Task]], Iterable[Outcome]
 
 
 class NoQueriesError(CarlabError):
-    """A pass over an image that holds none of its classes, when the labels are given."""
+    """A pass over an image without any of its classes, when labels are given."""
 
 
 def run_here(
@@ -47,14 +47,10 @@ def run_here(
     together: int = 4,
     workers: int = 1,
 ) -> Iterator[Outcome]:
-    """Run and score images one after the other; a failure is an outcome too.
+    """Run and score images in order; the record of a failure holds its error.
 
-    Parameters
-    ----------
-    variants
-        With the same backbones they share the work on an image.
-    together, workers
-        See `carlab.batch.run_many`.
+    Variants with the same backbones share the work on an image. `together`, `workers`: see
+    `carlab.batch.run_many`.
     """
     tasks = list(tasks)
     jobs = (job for task in tasks for job in _jobs(dataset, variants, task))
@@ -67,7 +63,7 @@ def run_here(
 
 
 def _jobs(dataset: Dataset, variants: Sequence[Models], task: Task) -> list[Job]:
-    """Return one job for each pass over an image; a sample that cannot be read fails in its place."""
+    """Return one job for each pass over an image; a sample that cannot be read is a job of its error."""
     index, numbers = task
     try:
         sample = dataset[index]
@@ -86,16 +82,14 @@ def _jobs(dataset: Dataset, variants: Sequence[Models], task: Task) -> list[Job]
 
 
 def _outcome(dataset: Dataset, index: int, variant: int, passes: Sequence[Trace | CarlabError]) -> Outcome:
-    """Return the record of an image; an error of any pass, or of the truth, is its record."""
-    identity = dataset.ids[index]
-    traces: list[Trace | None] = []
+    """Return the record of an image, or of the first error in a pass or in the truth."""
+    traces = [result if isinstance(result, Trace) else None for result in passes]
     try:
         for result in passes:
             if isinstance(result, CarlabError) and not isinstance(result, NoQueriesError):
                 raise result
-            traces.append(result if isinstance(result, Trace) else None)
         record = score(dataset, dataset[index], traces)
     except CarlabError as error:
-        return Outcome(index, variant, {"id": identity, "error": str(error)})
+        return Outcome(index, variant, {"id": dataset.ids[index], "error": str(error)})
     made = tuple(trace for trace in traces if trace is not None)
-    return Outcome(index, variant, {"id": identity, **record}, made)
+    return Outcome(index, variant, {"id": dataset.ids[index], **record}, made)

@@ -1,11 +1,11 @@
 """The folder of a run: a manifest, and one small file for each image.
 
     RUN/manifest.json     what is measured: settings, backbones, data, protocol, versions
-        images/ID.json    what one image gave
+        images/ID.json    the record of one image
         traces/ID.PASS.trace.safetensors, ID.truth.png
 
-Every file appears whole or not at all, so a run that was killed goes on where
-it stopped. Numbers are always summed up from the files, never kept beside them.
+Every file is written whole or not at all, so an interrupted run resumes where it stopped. Scores are always
+computed from the files, never stored beside them.
 """
 
 import json
@@ -20,195 +20,151 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
-from carlab.errors import RunError
+from carlab.errors import RunError, reason
 from carlab.files.archive import write_file
 from carlab.trace.compare import differences
 
-FORMAT = 1
-"""Version of the layout; a reader refuses versions it does not know."""
+RUN_FORMAT = 1
+"""Version of the layout; other versions are refused."""
 NAME_LIMIT = 200
 """Letters of an image's id in a file name; a longer one ends in its digest."""
+
+IGNORED = 65535
+"""In a kept truth: a pixel that is not scored."""
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run on disk, opened to be read; `claimed` opens it to be written."""
+    """A run on disk, opened for reading; `claimed` opens it for writing."""
 
     path: Path
     manifest: Mapping[str, Any]
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "RunFolder":
-        """Open a run that exists.
-
-        Raises
-        ------
-        RunError
-            If there is none, or it is damaged.
-        """
-        file = Path(path) / "manifest.json"
+        """Open an existing run; RunError if there is none, or its manifest is damaged."""
         try:
-            manifest = json.loads(file.read_text(encoding="utf-8"))
+            manifest = json.loads((Path(path) / "manifest.json").read_text(encoding="utf-8"))
             version = manifest["format"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
                 f"expected the folder of a run, got {str(path)!r} ({error!r}); give the --out of carlab eval"
             ) from error
-        if version != FORMAT:
+        if version != RUN_FORMAT:
             raise RunError(
-                f"expected run format {FORMAT}, got {version!r} in {str(path)!r}; "
+                f"expected run format {RUN_FORMAT}, got {version!r} in {str(path)!r}; "
                 "use the carlab version that wrote it"
             )
         return cls(Path(path), manifest)
 
     @property
-    def ids(self) -> list[str]:
-        """Every image that has a record, in the order of their files' names."""
-        files = sorted(self.images.glob("*.json"))
-        try:
-            return [json.loads(file.read_text(encoding="utf-8"))["id"] for file in files]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(
-                f"expected records of images in {str(self.images)!r}, got others ({error!r}); "
-                "delete what is damaged and run again"
-            ) from error
-
-    @property
     def images(self) -> Path:
-        """Where the records are."""
+        """Folder of the records."""
         return self.path / "images"
 
     @property
     def traces(self) -> Path:
-        """Where traces are."""
+        """Folder of the traces."""
         return self.path / "traces"
 
-    def put(self, record: Mapping[str, Any]) -> None:
-        """Write what one image gave, under its `id`, atomically.
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the images that have a record, in the order of the file names."""
+        return [_read_record(file)["id"] for file in sorted(self.images.glob("*.json"))]
 
-        Raises
-        ------
-        TraceError
-            If the folder cannot be written.
-        """
+    def put(self, record: Mapping[str, Any]) -> None:
+        """Write the record of one image, under its `id`, atomically; TraceError if that fails."""
         text = json.dumps(record, allow_nan=False, separators=(",", ":"))
         write_file(self.images / f"{file_name(record['id'])}.json", text.encode())
 
     def done(self, identity: str) -> bool:
-        """Whether an image has a record, and not one of a failure: those are tried again."""
+        """Return whether an image has a record without an error; failed images run again."""
         record = self.get(identity)
         return record is not None and "error" not in record
 
     def get(self, identity: str) -> dict[str, Any] | None:
-        """What one image gave; None if it was not run yet.
-
-        Raises
-        ------
-        RunError
-            If its file is damaged.
-        """
+        """Return the record of one image, None if there is none; RunError if its file is damaged."""
         file = self.images / f"{file_name(identity)}.json"
-        try:
-            record = json.loads(file.read_text(encoding="utf-8"))
-            if not isinstance(record, dict) or record.get("id") != identity:
-                raise ValueError("another image's record")
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise RunError(
-                f"expected the record of an image, got {str(file)!r} ({error}); "
-                "delete that file and run again"
-            ) from error
-        return record
+        return _read_record(file) if file.exists() else None
 
     def records(self, identities: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """Records of those images that have one, in the order given."""
-        for identity in identities:
-            record = self.get(identity)
-            if record is not None:
-                yield record
+        """Yield the records of those images that have one, in the order given."""
+        yield from filter(None, map(self.get, identities))
 
     def trace(self, identity: str, number: int = 0) -> Path:
-        """Where an image's trace of a pass is, if it was kept."""
+        """Return the path of the trace of a pass, whether it was kept or not."""
         return self.traces / f"{file_name(identity)}.{number}.trace.safetensors"
 
     def truth(self, identity: str) -> Path:
-        """Where an image's true labels are, if its trace was kept."""
+        """Return the path of the true labels, kept beside a trace."""
         return self.traces / f"{file_name(identity)}.truth.png"
 
     def kept(self, identity: str) -> list[Path]:
-        """Files that were kept of an image beside its record."""
+        """Return the existing trace and truth files of an image."""
         numbers = range(len(self.manifest["models"]))
         files = [*(self.trace(identity, number) for number in numbers), self.truth(identity)]
         return [file for file in files if file.exists()]
 
 
+def _read_record(file: Path) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if file.name != f"{file_name(record['id'])}.json":
+            raise ValueError(f"the record of {record['id']!r}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"expected the record of an image, got {str(file)!r} ({error!r}); delete that file and run again"
+        ) from error
+    return record
+
+
 @contextmanager
 def claimed(path: str | os.PathLike[str], manifest: Mapping[str, Any]) -> Iterator[RunFolder]:
-    """Create the folder of a run, or go on with it; no other process can meanwhile.
+    """Create the folder of a run, or open it to resume, locked against other processes.
 
-    Raises
-    ------
-    RunError
-        If another process is at it, or it was made with other settings.
-    TraceError
-        If the place cannot be written.
+    RunError if the folder cannot be written, is locked, holds other files, or a run of other settings.
     """
-    folder = RunFolder(Path(path), {"format": FORMAT, **manifest})
-    _no_stranger(folder)
-    try:
-        for place in (folder.path, folder.images, folder.traces):
-            place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    # Through JSON, as a reader gets it: a tuple becomes a list.
+    folder = RunFolder(
+        Path(path), json.loads(json.dumps({"format": RUN_FORMAT, **manifest}, allow_nan=False))
+    )
+    file = folder.path / "manifest.json"
+    if not file.exists() and any(folder.images.glob("*")):
         raise RunError(
-            f"expected a folder that can be written, got {str(path)!r} ({error.strerror}); "
+            f"expected a new folder or a run, got {str(path)!r} with images but no manifest.json; "
             "choose another --out"
-        ) from error
+        )
     lock = FileLock(folder.path / ".lock", blocking=False)
     try:
+        for place in (folder.images, folder.traces):
+            place.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except (Timeout, OSError) as error:
+    except Timeout as error:
         raise RunError(
-            f"expected a run that nobody is at, got {str(path)!r}, where another process writes; "
+            f"expected a run without a writer, got {str(path)!r}, which another process writes; "
             "wait for it, or choose another --out"
         ) from error
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"expected a folder that can be written, got {str(path)!r} ({reason(error)}); "
+            "choose another --out"
+        ) from error
     try:
-        file = folder.path / "manifest.json"
-        if file.exists():
-            _same_run(RunFolder.read(path), folder)
-        else:
-            write_file(file, json.dumps(folder.manifest, indent=1, allow_nan=False).encode())
+        if not file.exists():
+            write_file(file, json.dumps(folder.manifest, indent=1).encode())
+        elif differ := differences(RunFolder.read(path).manifest, folder.manifest):
+            shown = "; ".join(f"{name}: {was!r} there, {now!r} now" for name, was, now in differ[:4])
+            raise RunError(
+                f"expected the settings of the run in {str(path)!r}, got others ({shown}); "
+                "give the same settings, or another --out"
+            )
         yield folder
     finally:
         lock.release()
 
 
-def _same_run(old: RunFolder, new: RunFolder) -> None:
-    differ = differences(old.manifest, json.loads(json.dumps(new.manifest)))
-    if differ:
-        shown = "; ".join(f"{name}: {was!r} there, {now!r} now" for name, was, now in differ[:4])
-        raise RunError(
-            f"expected the settings of the run in {str(new.path)!r}, got others ({shown}); "
-            "give the same settings, or another --out"
-        )
-
-
-def _no_stranger(folder: RunFolder) -> None:
-    """Records without a manifest came from somewhere else; nothing is written among them."""
-    if not (folder.path / "manifest.json").exists() and any(folder.images.glob("*")):
-        raise RunError(
-            f"expected a new folder or a run, got {str(folder.path)!r} with images but no manifest.json; "
-            "choose another --out"
-        )
-
-
-def digest(manifest: Mapping[str, Any]) -> str:
-    """sha256 of everything that a manifest says."""
-    return sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
 def file_name(identity: str) -> str:
-    """An image's id as a file name on any system; different ids give different names."""
+    """Return an image's id as a file name on any system; different ids give different names."""
     name = quote(identity, safe=" ")
     if len(name) <= NAME_LIMIT:
         return name

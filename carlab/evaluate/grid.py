@@ -1,4 +1,4 @@
-"""A grid of settings, parsed from texts such as `theta=.3,.4` and `prompter=circle,circle+blur`."""
+"""Parse a grid of settings from texts such as `theta=.3,.4` and `prompter=circle,circle+blur`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,46 +13,41 @@ NAMES = ("recurrence", *SETTINGS)
 
 @dataclass(frozen=True)
 class Variant:
-    """One point of a grid: its name, which is also its folder's, and the settings it changes."""
+    """One point of a grid: its name, also that of its folder, and the settings it changes."""
 
     name: str
     settings: Mapping[str, Any]
 
 
 def variants(grid: Sequence[str], *, each: bool = False) -> list[Variant]:
-    """Return every combination of the values given.
+    """Return every combination of the values; if `each`, the preset itself and then one change at a time.
 
-    If `each`, the preset itself and then one change at a time. `recurrence=off` stands for one step in which
-    no query is dropped (the paper's ablation); a prompter of several parts is joined with `+`; a list of
-    background queries of one's own is not possible here.
-
-    Raises
-    ------
-    SettingError
-        If a text is not `name=value,...`, a setting is unknown or given twice, or a value is not allowed.
+    `recurrence=off` stands for one step in which no query is dropped (the paper's ablation); a prompter of
+    several parts is joined with `+`; a custom list of background queries is not possible here. Raises
+    SettingError if a text is not `name=value,...`, a setting is unknown or repeated, or a value not allowed.
     """
-    axes: dict[str, list[str]] = {}
+    axes: dict[str, list[tuple[str, str]]] = {}
     for text in grid:
         name, equals, values = text.partition("=")
-        points = [value for value in values.split(",") if value]
+        points = [(name, value) for value in values.split(",") if value]
         if not equals or not points or name in axes or len(set(points)) < len(points):
             raise SettingError(
                 f"expected a setting with different values, once, such as theta=.3,.4, got {text!r}; "
                 f"the settings are {', '.join(NAMES)}"
             )
         axes[name] = points
-    single = [[(name, value) for value in values] for name, values in axes.items()]
-    combinations = [(), *((point,) for axis in single for point in axis)] if each else list(product(*single))
+    changes = list(axes.values())
+    combinations = [(), *((one,) for axis in changes for one in axis)] if each else list(product(*changes))
     return [
         Variant(
             " ".join(f"{name}={value}" for name, value in point) or "base",
-            {key: changed for name, value in point for key, changed in parsed(name, value).items()},
+            {key: changed for name, value in point for key, changed in _parsed(name, value).items()},
         )
         for point in combinations
     ]
 
 
-def parsed(name: str, value: str) -> dict[str, Any]:
+def _parsed(name: str, value: str) -> dict[str, Any]:
     """Return the settings that `name=value` changes, by `Setting.key`."""
     if name == "recurrence" and value in SWITCH:
         # Without the recurrence nothing is scored and no query is dropped: what is left is f alone.

@@ -1,6 +1,7 @@
-"""Which traces of a run are kept for the widgets: all, none, or those of the worst images."""
+"""Keep the traces of a run for the widgets: all, none, or those of the worst images."""
 
 import re
+import sys
 from bisect import insort
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,56 +16,44 @@ from carlab.trace import Trace
 
 @dataclass
 class Keeper:
-    """Keeps traces of one run; what falls out of the worst is removed again.
+    """Keeps the traces of the `most` images with the lowest score, and deletes others as they are replaced.
 
-    A trace of an image with several passes is kept for each of them.
+    `worst` holds score and id of the images kept, worst first.
     """
 
     folder: RunFolder
-    most: int | None
-    """How many images; None: all."""
+    most: int
     worst: list[tuple[float, str]] = field(default_factory=list)
-    """Score and id of the images kept, worst first."""
 
     @classmethod
-    def of(cls, folder: RunFolder, rule: str, records: list[dict[str, Any]]) -> "Keeper":
-        """A keeper by its rule: "all", "none" or "worst:20"; `records` are those the run has already.
-
-        Raises
-        ------
-        SettingError
-            If the rule is another.
-        """
-        match = re.fullmatch(r"worst:([1-9]\d*)", rule)
-        if rule not in ("all", "none") and match is None:
+    def of(cls, folder: RunFolder, rule: str, records: Sequence[Mapping[str, Any]]) -> "Keeper":
+        """Return a keeper by its rule, "all", "none" or "worst:20"; any other raises SettingError."""
+        match = re.fullmatch(r"all|none|worst:([1-9]\d*)", rule)
+        if match is None:
             raise SettingError(f"expected all, none or worst:NUMBER, got {rule!r}; such as worst:20")
-        most = int(match[1]) if match else {"all": None, "none": 0}[rule]
-        keeper = cls(folder, most)
+        keeper = cls(folder, int(match[1] or {"all": sys.maxsize, "none": 0}[rule]))
         for record in records:
-            if record.get("score") is not None:
-                keeper.rank(record["score"], record["id"])
+            keeper.rank(record)
         return keeper
 
-    def rank(self, score: float, identity: str) -> list[str]:
-        """Take an image in; returns the ids that are no longer kept, maybe its own."""
-        insort(self.worst, (score, identity))
-        most = len(self.worst) if self.most is None else self.most
-        gone = [name for _, name in self.worst[most:]]
-        del self.worst[most:]
-        return gone
+    def rank(self, record: Mapping[str, Any]) -> list[str]:
+        """Insert an image by its score; return the ids that are no longer kept, maybe its own."""
+        if record.get("score") is None:
+            return [record["id"]]
+        insort(self.worst, (record["score"], record["id"]))
+        dropped = [name for _, name in self.worst[self.most :]]
+        del self.worst[self.most :]
+        return dropped
 
     def keep(self, record: Mapping[str, Any], traces: Sequence[Trace], truth: Callable[[], Any]) -> None:
-        """Keep or not; the truth goes beside the traces, as a PNG of labels, unless it is None."""
-        identity = record["id"]
-        if record["score"] is None or self.most == 0:
-            return
-        gone = self.rank(record["score"], identity)
-        if identity not in gone:
+        """Save the traces of an image, and its truth, unless None, as a PNG, if the rule selects them."""
+        identity, dropped = record["id"], self.rank(record)
+        if identity not in dropped:
             for number, trace in enumerate(traces):
                 trace.save(self.folder.trace(identity, number))
             labels = truth()
             if labels is not None:
                 write_file(self.folder.truth(identity), encoded(labels))
-        for name in gone:
+        for name in dropped:
             for path in self.folder.kept(name):
                 path.unlink(missing_ok=True)

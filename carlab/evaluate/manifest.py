@@ -1,4 +1,4 @@
-"""What a run is: everything that its numbers depend on, as JSON."""
+"""Describe a run: everything that its numbers depend on, as JSON."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,14 +8,11 @@ from carlab.recurrence import ClipAsRnn
 from carlab.trace.provenance import provenance, settings
 
 LIGHT = {"batch", "name"}
-"""Fields of a model that change no result."""
+"""Fields of a model that change no result: a run may resume with others."""
 
 
 def manifest(dataset: Dataset, models: Sequence[ClipAsRnn]) -> dict[str, Any]:
-    """Return the data set, the settings of the model of each pass, backbones with digests, and versions.
-
-    Settings that change no result (`batch`) are left out: a run may go on with others.
-    """
+    """Return the data set, the settings of the model of each pass, backbones with digests, and versions."""
     return {
         "dataset": {
             "name": dataset.name,
@@ -23,17 +20,11 @@ def manifest(dataset: Dataset, models: Sequence[ClipAsRnn]) -> dict[str, Any]:
             "split": dataset.split,
             "digest": dataset.digest(),
             "images": len(dataset),
-            "classes": list(dataset.classes),
-            "queries": list(dataset.queries),
+            "classes": dataset.classes,
+            "queries": dataset.queries,
             "background": dataset.background,
             "labels_given": dataset.labels_given,
-            "passes": [
-                {
-                    "classes": list(part.classes),
-                    "background": None if part.background is None else list(part.background),
-                }
-                for part in dataset.passes
-            ],
+            "passes": [{"classes": part.classes, "background": part.background} for part in dataset.passes],
         },
         "models": [
             {name: value for name, value in settings(model).items() if name not in LIGHT} for model in models

@@ -1,10 +1,11 @@
-"""Tables of runs, for the terminal, for spreadsheets and for papers."""
+"""Format runs as tables, for the terminal, for spreadsheets and for papers."""
 
 import csv
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import isnan
+from textwrap import indent
+from typing import NamedTuple
 
 from tabulate import tabulate
 
@@ -14,31 +15,31 @@ from carlab.metrics.bootstrap import Interval
 from carlab.trace.show import text_table
 
 MOST_COLUMNS = 6
-"""Runs whose classes are told side by side."""
+"""Runs whose classes are listed side by side."""
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """A title, a head, and rows of text; the first column names the row."""
 
     title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 def tables(runs: Sequence[Summary]) -> list[Table]:
-    """Scores with intervals, differences to the first run, classes, and kept words step by step."""
+    """Return scores with intervals, differences to the first run, kept classes by step, and IoU by class."""
     names = run_names(runs)
-    found = [scores(runs, names)]
-    found += [differing(runs, names)] if len(runs) > 1 else []
+    found = [_score_table(runs, names)]
+    if len(runs) > 1:
+        found.append(_difference_table(runs, names))
     if all(run.protocol.kind == "semantic" for run in runs):
-        found += [kept(runs, names)]
-        found += [classes(runs, names)] if len(runs) <= MOST_COLUMNS else []
+        found.append(_kept_table(runs, names))
+        found += [_class_table(runs, names)] if len(runs) <= MOST_COLUMNS else []
     return found
 
 
 def run_names(runs: Sequence[Summary]) -> list[str]:
-    """What to call each run: its folder, numbered where two are called alike."""
+    """Return the name of each run: its folder's, numbered where two are equal."""
     plain = [run.name + ", labels given" * run.protocol.labels_given for run in runs]
     return [
         f"{name} ({plain[:place].count(name) + 1})" if plain.count(name) > 1 else name
@@ -46,92 +47,80 @@ def run_names(runs: Sequence[Summary]) -> list[str]:
     ]
 
 
-def scores(runs: Sequence[Summary], names: Sequence[str]) -> Table:
-    """A row a run, a column a score."""
-    metrics = list(runs[0].metrics)
-    rows = tuple(
+def _score_table(runs: Sequence[Summary], names: Sequence[str]) -> Table:
+    metrics, about = list(runs[0].metrics), runs[0].protocol
+    rows = [
         (
             name,
-            *(shown(run.interval(metric)) if metric in run.metrics else "" for metric in metrics),
+            *(_shown(run.interval(metric)) if metric in run.metrics else "" for metric in metrics),
             f"{len(run.records)}" + (f" ({len(run.failed)} failed)" if run.failed else ""),
         )
         for run, name in zip(runs, names, strict=True)
-    )
-    about = runs[0].protocol
-    presets = dict.fromkeys(run.manifest["provenance"]["preset"] for run in runs)
-    return Table(
-        f"{about.dataset} {about.split}, {', '.join(presets)}, percent with 95 % intervals over images",
-        ("run", *metrics, "images"),
-        rows,
-    )
+    ]
+    presets = ", ".join(dict.fromkeys(run.manifest["provenance"]["preset"] for run in runs))
+    title = f"{about.dataset} {about.split}, {presets}, percent with 95 % intervals over images"
+    return Table(title, ("run", *metrics, "images"), rows)
 
 
-def differing(runs: Sequence[Summary], names: Sequence[str]) -> Table:
-    """Each run less the first, with paired intervals; runs of other protocols are not compared."""
-    metrics = list(runs[0].metrics)
-    rows = []
+def _difference_table(runs: Sequence[Summary], names: Sequence[str]) -> Table:
+    """Return each run less the first, with paired intervals; runs of other protocols are not compared."""
+    metrics, rows = list(runs[0].metrics), []
     for run, name in zip(runs[1:], names[1:], strict=True):
         try:
-            cells = [shown(difference(runs[0], run, metric), sign="+") for metric in metrics]
+            cells = [_shown(difference(runs[0], run, metric), sign="+") for metric in metrics]
         except RunError:
             cells = ["another protocol", *[""] * (len(metrics) - 1)]
         rows.append((name, *cells))
-    return Table(f"difference to {names[0]}, paired over images", ("run", *metrics), tuple(rows))
+    return Table(f"difference to {names[0]}, paired over images", ("run", *metrics), rows)
 
 
-def classes(runs: Sequence[Summary], names: Sequence[str]) -> Table:
-    """IoU of each class, a column a run."""
-    columns_ = [run.per_class() for run in runs]
-    rows = tuple((name, *(number(column[name]) for column in columns_)) for name in columns_[0])
+def _class_table(runs: Sequence[Summary], names: Sequence[str]) -> Table:
+    """Return the IoU of each class, a column a run; empty where a run has no such class."""
+    values = [run.per_class() for run in runs]
+    classes = dict.fromkeys(name for column in values for name in column)
+    rows = [(name, *(percent(column.get(name, float("nan"))) for column in values)) for name in classes]
     return Table("IoU by class, percent", ("class", *names), rows)
 
 
-def kept(runs: Sequence[Summary], names: Sequence[str]) -> Table:
-    """Precision and recall of the words still kept: after each step of a run, after the last of several."""
+def _kept_table(runs: Sequence[Summary], names: Sequence[str]) -> Table:
+    """Return precision and recall of the kept classes: after each step of a run, the last of several."""
     rows = []
     for run, name in zip(runs, names, strict=True):
         steps = [
             (
                 name,
-                f"step {t + 1}",
-                number(step.precision),
-                number(step.recall),
-                f"{step.kept / max(1, len(run.records)):.2f}",
+                f"step {t}",
+                percent(step.precision),
+                percent(step.recall),
+                f"{step.kept / len(run.records):.2f}",
             )
-            for t, step in enumerate(run.kept())
+            for t, step in enumerate(run.kept(), 1)
         ]
         rows += steps if len(runs) == 1 else steps[-1:]
-    return Table(
-        "kept words, percent", ("run", "after", "precision", "recall", "words an image"), tuple(rows)
-    )
+    return Table("kept words, percent", ("run", "after", "precision", "recall", "words an image"), rows)
 
 
-def as_text(table: Table) -> str:
-    """Return a table for the terminal."""
-    lines = text_table(table.rows, table.head).splitlines()
-    return "\n".join([table.title, "", *(f"  {line}".rstrip() for line in lines)])
+def _as_text(table: Table) -> str:
+    lines = indent(text_table(table.rows, table.head), "  ").splitlines()
+    return "\n".join([table.title, "", *(line.rstrip() for line in lines)])
 
 
-def as_markdown(table: Table) -> str:
-    """Return a table in Markdown."""
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in table.rows]
-    head = [cell.replace("|", "\\|") for cell in table.head]
-    return f"**{table.title}**\n\n{_tabulated(cells, head, 'pipe')}"
+def _as_markdown(table: Table) -> str:
+    head, *rows = [[cell.replace("|", "\\|") for cell in row] for row in (table.head, *table.rows)]
+    return f"**{table.title}**\n\n{_tabulated(rows, head, 'pipe')}"
 
 
-def as_latex(table: Table) -> str:
-    """Return a table for a paper, with booktabs."""
+def _as_latex(table: Table) -> str:
+    """Return a table with booktabs."""
     return f"% {table.title}\n{_tabulated(table.rows, table.head, 'latex_booktabs')}"
 
 
 def _tabulated(rows: Sequence[Sequence[str]], head: Sequence[str], form: str) -> str:
-    align = ("left", *["right"] * (len(head) - 1))
-    return tabulate(
-        rows, headers=head, tablefmt=form, disable_numparse=True, colalign=align if rows else None
-    )
+    align = ("left", *["right"] * (len(head) - 1)) if rows else None
+    return tabulate(rows, headers=head, tablefmt=form, disable_numparse=True, colalign=align)
 
 
-def as_csv(tables: Sequence[Table]) -> str:
+def _as_csv(tables: Sequence[Table]) -> str:
     """Return all tables in one CSV: table, row, column, cell."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -144,21 +133,15 @@ def as_csv(tables: Sequence[Table]) -> str:
 
 
 TABLE_FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
-    "text": lambda tables: "\n\n".join(map(as_text, tables)),
-    "markdown": lambda tables: "\n\n".join(map(as_markdown, tables)),
-    "csv": as_csv,
-    "latex": lambda tables: "\n\n".join(map(as_latex, tables)),
+    "text": lambda tables: "\n\n".join(map(_as_text, tables)),
+    "markdown": lambda tables: "\n\n".join(map(_as_markdown, tables)),
+    "csv": _as_csv,
+    "latex": lambda tables: "\n\n".join(map(_as_latex, tables)),
 }
 
 
 def render(runs: Sequence[Summary], form: str) -> str:
-    """Return the tables in one of `TABLE_FORMATS`.
-
-    Raises
-    ------
-    SettingError
-        If there is no such format.
-    """
+    """Return the tables in one of `TABLE_FORMATS`; SettingError if there is no such format."""
     if form not in TABLE_FORMATS:
         raise SettingError(
             f"expected a format out of {', '.join(TABLE_FORMATS)}, got {form!r}; choose one of them"
@@ -166,13 +149,12 @@ def render(runs: Sequence[Summary], form: str) -> str:
     return TABLE_FORMATS[form](tables(runs))
 
 
-def number(value: float) -> str:
-    """Percent with one digit; empty for none."""
-    return "" if isnan(value) else f"{100 * value:.1f}"
+def percent(value: float, sign: str = "", none: str = "") -> str:
+    """Return percent with one digit; `none` for NaN."""
+    return none if isnan(value) else f"{100 * value:{sign}.1f}"
 
 
-def shown(value: Interval, sign: str = "") -> str:
-    """`41.2 [38.0, 44.1]`, in percent."""
-    if isnan(value.value):
-        return ""
-    return f"{100 * value.value:{sign}.1f} [{100 * value.low:{sign}.1f}, {100 * value.high:{sign}.1f}]"
+def _shown(interval: Interval, sign: str = "") -> str:
+    """Return an interval such as `41.2 [38.0, 44.1]`, in percent; "" if there is none."""
+    value, low, high = (percent(number, sign) for number in interval)
+    return value and f"{value} [{low}, {high}]"

@@ -1,4 +1,4 @@
-"""Evaluate a model on a data set, or several variants of it at once; stop and go on at any time."""
+"""Evaluate a model on a data set, or several variants of it at once; an interrupted run can be resumed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -11,7 +11,7 @@ from jaxtyping import UInt16
 
 from carlab.datasets.protocol import Dataset
 from carlab.evaluate.engine import Engine, Models, Outcome, run_here
-from carlab.evaluate.folder import claimed
+from carlab.evaluate.folder import IGNORED, claimed
 from carlab.evaluate.keep import Keeper
 from carlab.evaluate.manifest import manifest
 from carlab.evaluate.summary import Running, Summary
@@ -38,7 +38,7 @@ def evaluate(
     engine: Engine = run_here,
     progress: Callable[[int, Outcome, str], None] | None = None,
 ) -> list[Summary]:
-    """Run what is missing of every plan, and sum up.
+    """Run the missing images of every plan, and return the summaries.
 
     Parameters
     ----------
@@ -47,38 +47,35 @@ def evaluate(
     plans
         Variants of one model; those with the same backbones share every encoding.
     limit
-        The first so many images only; a later call may go on with more.
+        The first so many images only; a later call may run more.
     keep_traces
         "all", "none", or "worst:20": traces of the images with the lowest score.
     engine
         Runs the tasks.
     progress
-        Called after each image of each run with the number of records still to come, and that run's headline
-        score so far, such as "mIoU 41.5"; "" before there is one.
+        Callback after each image of each run: the number of records still to come, the outcome, and that
+        run's headline score so far, such as "mIoU 41.5"; "" before there is one.
 
     Raises
     ------
     RunError
-        If a folder holds a run of other settings, or another process is at it.
+        If a folder holds a run of other settings, or is locked by another process.
     SettingError
         If a change or `keep_traces` is not possible.
     """
-    indices = range(len(dataset))[:limit]
-    ids = [dataset.ids[index] for index in indices]
-    variants = [models_of(dataset, model, plan.settings) for plan in plans]
+    ids = dataset.ids[:limit]
+    variants = [_models(dataset, model, plan.settings) for plan in plans]
     with ExitStack() as stack:
         folders = [
             stack.enter_context(claimed(plan.out, manifest(dataset, models)))
             for plan, models in zip(plans, variants, strict=True)
         ]
-        there = [list(folder.records(ids)) for folder in folders]
-        keepers = [
-            Keeper.of(folder, keep_traces, records) for folder, records in zip(folders, there, strict=True)
-        ]
-        running = [Running(folder, records) for folder, records in zip(folders, there, strict=True)]
+        records = [(folder, list(folder.records(ids))) for folder in folders]
+        keepers = [Keeper.of(folder, keep_traces, existing) for folder, existing in records]
+        running = [Running(folder, existing) for folder, existing in records]
         missing = [
-            (index, tuple(n for n, folder in enumerate(folders) if not folder.done(dataset.ids[index])))
-            for index in indices
+            (index, tuple(number for number, folder in enumerate(folders) if not folder.done(identity)))
+            for index, identity in enumerate(ids)
         ]
         tasks = [(index, numbers) for index, numbers in missing if numbers]
         left = sum(len(numbers) for _, numbers in tasks)
@@ -87,11 +84,11 @@ def evaluate(
             running[outcome.variant].add(outcome.record)
             left -= 1
             if progress is not None:
-                progress(left, outcome, running[outcome.variant].told)
+                progress(left, outcome, running[outcome.variant].headline)
         return [Summary.of(folder, ids) for folder in folders]
 
 
-def models_of(dataset: Dataset, model: ClipAsRnn, settings: Mapping[str, Any]) -> Models:
+def _models(dataset: Dataset, model: ClipAsRnn, settings: Mapping[str, Any]) -> Models:
     """Return the changed model of each pass; in referring data sets each expression competes alone."""
     fixed: dict[str, Any] = {} if dataset.kind == "semantic" else {"refer": True}
     if dataset.labels_given:
@@ -103,14 +100,13 @@ def models_of(dataset: Dataset, model: ClipAsRnn, settings: Mapping[str, Any]) -
 
 def store(dataset: Dataset, outcome: Outcome, keeper: Keeper) -> None:
     """Keep the traces that the rule selects, then write the record: an image with a record is done."""
+
+    def truth() -> UInt16[np.ndarray, "h w"] | None:
+        if dataset.kind != "semantic":
+            return None  # masks that overlap are no label map
+        labels = dataset[outcome.index].truth()
+        return np.where(labels < 0, IGNORED, labels).astype(np.uint16)
+
     if outcome.traces:
-        keeper.keep(outcome.record, outcome.traces, lambda: truth_picture(dataset, outcome.index))
+        keeper.keep(outcome.record, outcome.traces, truth)
     keeper.folder.put(outcome.record)
-
-
-def truth_picture(dataset: Dataset, index: int) -> UInt16[np.ndarray, "h w"] | None:
-    """Return the true labels as they are kept beside a trace; 65535 is ignored. None where masks overlap."""
-    if dataset.kind != "semantic":
-        return None
-    labels = dataset[index].truth()
-    return np.where(labels < 0, 65535, labels).astype(np.uint16)

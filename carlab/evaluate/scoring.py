@@ -1,5 +1,6 @@
-"""From the traces of one image to its record: small counts that add up, as JSON values."""
+"""Turn the traces of one image into its record: small counts that add up over images, as JSON values."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import isnan
 from typing import Any, NamedTuple
@@ -13,36 +14,37 @@ from carlab.metrics import referring, semantic, video
 from carlab.trace import Trace
 
 
-def classes_of(dataset: Dataset, sample: Sample, number: int) -> tuple[int, ...]:
-    """Which classes an image is asked for in a pass: all, or those that are there when labels are given."""
-    asked = dataset.passes[number].classes
-    if not dataset.labels_given:
-        return asked
-    there = set(true_classes(sample.truth()))
-    return tuple(index for index in asked if index in there)
+class PassTrace(NamedTuple):
+    """The trace of a pass, and the class of each of its queries."""
+
+    classes: Sequence[int]
+    stuff: bool
+    trace: Trace
+
+
+def classes_of(dataset: Dataset, sample: Sample, number: int) -> list[int]:
+    """Return the classes of a pass that are queries: all, or those present when labels are given."""
+    present = true_classes(sample.truth()) if dataset.labels_given else range(len(dataset.classes))
+    return [index for index in dataset.passes[number].classes if index in present]
 
 
 def queries_of(dataset: Dataset, sample: Sample, number: int) -> list[str]:
-    """What an image is asked in a pass: the words of its classes, or its different expressions."""
+    """Return the queries of a pass: those of its classes, or the different expressions."""
     if dataset.kind == "semantic":
         return [dataset.queries[index] for index in classes_of(dataset, sample, number)]
     return list(dict.fromkeys(sample.expressions))
 
 
 def true_classes(truth: Int[np.ndarray, "h w"]) -> list[int]:
-    """Classes that a label map holds."""
+    """Return the classes in a label map."""
     return [int(label) - 1 for label in np.unique(truth[truth > 0])]
 
 
 def score(dataset: Dataset, sample: Sample, traces: Sequence[Trace | None]) -> dict[str, Any]:
-    """The record of an image: counts of its pixels, what was kept and dropped, what it cost.
+    """Return the record of an image: counts of pixels, queries kept and dropped, and the cost.
 
-    `score` is in [0, 1], to rank images by. A pass that asked nothing has no trace.
-
-    Raises
-    ------
-    DatasetError
-        If the truth cannot be read, or has another size than the photo.
+    `score` is in [0, 1], to rank images. A pass without queries has no trace. A truth that cannot be read, or
+    has another size than the image, raises DatasetError.
     """
     truth = sample.truth()
     made = [trace for trace in traces if trace is not None]
@@ -50,9 +52,9 @@ def score(dataset: Dataset, sample: Sample, traces: Sequence[Trace | None]) -> d
         if truth.shape[-2:] != trace.image.shape[:2]:
             raise DatasetError(
                 f"expected a truth of {trace.image.shape[:2]} pixels for {sample.id!r}, got "
-                f"{truth.shape[-2:]}; take photo and mask from one release of the data set"
+                f"{truth.shape[-2:]}; take image and mask from one release of the data set"
             )
-    judge = {"semantic": _semantic, "referring": _referring, "video": _video}[dataset.kind]
+    judge = {"semantic": _score_labels, "referring": _score_expressions, "video": _score_frame}[dataset.kind]
     return {
         **judge(dataset, sample, traces, truth),
         "seconds": _sum(trace.seconds for trace in made),
@@ -62,46 +64,34 @@ def score(dataset: Dataset, sample: Sample, traces: Sequence[Trace | None]) -> d
 
 
 def _sum(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    total: dict[str, Any] = {}
+    total: Counter[str] = Counter()
     for part in parts:
-        for name, value in part.items():
-            total[name] = total.get(name, 0) + value
-    return total
+        total.update(part)
+    return dict(total)
 
 
-def expressed(sample: Sample, trace: Trace) -> Bool[np.ndarray, "e h w"]:
-    """The final mask of each expression, empty where it was dropped."""
-    masks = np.zeros((len(sample.expressions), *trace.image.shape[:2]), dtype=bool)
-    rows = {trace.queries[query]: row for row, query in enumerate(trace.survivors)}
-    for place, text in enumerate(sample.expressions):
-        if text in rows:
-            masks[place] = trace.refined[rows[text]]
-    return masks
+def _expression_masks(sample: Sample, trace: Trace) -> Bool[np.ndarray, "e h w"]:
+    """Return the final mask of each expression, empty where it was dropped."""
+    masks = dict(zip(trace.found, trace.refined, strict=True))
+    empty = np.zeros(trace.image.shape[:2], dtype=bool)
+    return np.stack([masks.get(text, empty) for text in sample.expressions])
 
 
-class Asked(NamedTuple):
-    """A pass that was run: its classes, by place of the query, and its trace."""
-
-    classes: tuple[int, ...]
-    stuff: bool
-    trace: Trace
-
-
-def _semantic(
+def _score_labels(
     dataset: Dataset, sample: Sample, traces: Sequence[Trace | None], truth: Int[np.ndarray, "h w"]
 ) -> dict[str, Any]:
     passes = [
-        Asked(classes_of(dataset, sample, number), dataset.passes[number].stuff, trace)
+        PassTrace(classes_of(dataset, sample, number), dataset.passes[number].stuff, trace)
         for number, trace in enumerate(traces)
         if trace is not None
     ]
-    counts = semantic.confusion(truth, painted(truth.shape, passes), len(dataset.classes))
+    counts = semantic.confusion(truth, merged_labels(truth.shape, passes), len(dataset.classes))
     value = semantic.mean_iou(semantic.tally(counts), background=dataset.background)
     return {
         "score": None if np.isnan(value) else value,
         "confusion": [[int(t), int(p), int(counts[t, p])] for t, p in np.argwhere(counts)],
         "true": true_classes(truth),
-        "kept": _kept(passes),
+        "kept": _kept_classes(passes),
         "drops": [
             [part.classes[drop.query], drop.step, drop.score, None if isnan(drop.margin) else drop.margin]
             for part in passes
@@ -110,17 +100,17 @@ def _semantic(
     }
 
 
-def painted(size: tuple[int, ...], passes: Sequence[Asked]) -> Int[np.ndarray, "h w"]:
-    """Label map over all passes: 0 background, i + 1 = classes[i]; things paint over stuff."""
+def merged_labels(size: tuple[int, ...], passes: Sequence[PassTrace]) -> Int[np.ndarray, "h w"]:
+    """Return the label map over all passes: 0 background, i + 1 = class i; things paint over stuff."""
     labels = np.zeros(size, dtype=np.int64)
     for part in sorted(passes, key=lambda part: not part.stuff):
-        found = part.trace.labels
-        labels[found > 0] = np.array([0, *(index + 1 for index in part.classes)])[found[found > 0]]
+        found = np.array([0, *(index + 1 for index in part.classes)])[part.trace.labels]
+        labels = np.where(found > 0, found, labels)
     return labels
 
 
-def _kept(passes: Sequence[Asked]) -> list[list[int]]:
-    """Classes kept after each step, over all passes; a pass that had stopped keeps what it has."""
+def _kept_classes(passes: Sequence[PassTrace]) -> list[list[int]]:
+    """Return the classes kept after each step, over all passes; one that ended counts with its last step."""
     return [
         sorted(
             part.classes[query]
@@ -131,26 +121,25 @@ def _kept(passes: Sequence[Asked]) -> list[list[int]]:
     ]
 
 
-def _referring(
+def _score_expressions(
     dataset: Dataset, sample: Sample, traces: Sequence[Any], truth: Bool[np.ndarray, "e h w"]
 ) -> dict[str, Any]:
-    masks = expressed(sample, traces[0])
-    meant = np.array(sample.objects)
-    merged = [(truth[meant == name].any(0), masks[meant == name].any(0)) for name in dict.fromkeys(meant)]
-    true, found = (np.stack(part) for part in zip(*merged, strict=True))
+    masks = _expression_masks(sample, traces[0])
+    members = [np.array(sample.objects) == name for name in dict.fromkeys(sample.objects)]
+    true, found = (np.stack([part[one].any(0) for one in members]) for part in (truth, masks))
     per_expression, per_object = referring.overlaps(truth, masks), referring.overlaps(true, found)
     return {
-        "score": float(referring.iou(*per_expression).mean()),
+        "score": float(referring.mask_iou(*per_expression).mean()),
         "expressions": np.stack(per_expression, -1).tolist(),
         "objects": np.stack(per_object, -1).tolist(),
         "empty": [[bool(not t.any()), bool(not m.any())] for t, m in zip(truth, masks, strict=True)],
     }
 
 
-def _video(
+def _score_frame(
     dataset: Dataset, sample: Sample, traces: Sequence[Any], truth: Bool[np.ndarray, "e h w"]
 ) -> dict[str, Any]:
-    pairs = list(zip(truth, expressed(sample, traces[0]), strict=True))
+    pairs = list(zip(truth, _expression_masks(sample, traces[0]), strict=True))
     regions = [video.region_similarity(*pair) for pair in pairs]
     return {
         "score": float(np.mean(regions)),

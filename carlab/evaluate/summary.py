@@ -1,4 +1,4 @@
-"""From the records of a run to its numbers, each under a name that says how it was counted."""
+"""Compute the scores of a run from its records; the name of each states how it was counted."""
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from jaxtyping import Float, Int64, Num
+from jaxtyping import Num
 
 from carlab.errors import RunError
 from carlab.evaluate.folder import RunFolder
@@ -17,12 +17,16 @@ from carlab.metrics.bootstrap import Interval, interval
 from carlab.metrics.kept import Kept, kept_by_step
 from carlab.metrics.semantic import Tally
 
+Records = Sequence[Mapping[str, Any]]
 Metric = Callable[[Num[np.ndarray, " m"]], float]
+"""From a sum of rows to a score."""
+Counts = tuple[Num[np.ndarray, "n m"], dict[str, Metric]]
+"""A row for each image (or video), and the scores of their sum."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a number is about; numbers of two protocols are not compared."""
+    """What was measured, on which images (ids, sorted); only scores of equal protocols are compared."""
 
     dataset: str
     split: str
@@ -30,10 +34,9 @@ class Protocol:
     background: bool
     labels_given: bool
     images: tuple[str, ...]
-    """The images scored, sorted."""
 
     def check_same(self, other: "Protocol") -> None:
-        """Raise RunError unless the other is the same."""
+        """Raise RunError unless the other is equal."""
         for name in ("dataset", "split", "kind", "background", "labels_given"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
@@ -51,15 +54,17 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Summary:
-    """The numbers of a run, summed up from its records.
+    """The scores of a run, from its records.
 
-    Attributes
+    Parameters
     ----------
     name
         That of the folder.
+    records
+        Of the images that did not fail, sorted by id.
     rows, metrics
-        Counts of each image (or each video), and from their sum to each score by name; the first is the
-        headline.
+        Counts of each image (or each video), and the function from their sum to each score, by name; the
+        first is the headline.
     failed
         Errors by image.
     """
@@ -67,27 +72,23 @@ class Summary:
     name: str
     protocol: Protocol
     manifest: Mapping[str, Any]
-    records: Sequence[Mapping[str, Any]]
+    records: Records
     rows: Num[np.ndarray, "n m"]
     metrics: Mapping[str, Metric]
     failed: Mapping[str, str]
 
     @classmethod
     def of(cls, folder: RunFolder, ids: Sequence[str]) -> "Summary":
-        """Sum up the records of those images that have one, in an order of their own.
-
-        The bootstrap draws rows by their place: sorted, the same records always give the same interval.
-        """
+        """Summarise the records of those images that have one."""
+        # The bootstrap draws rows by index: sorted, the same records always give the same interval.
         everything = list(folder.records(sorted(ids)))
         records = [record for record in everything if "error" not in record]
         failed = {record["id"]: record["error"] for record in everything if "error" in record}
         data = folder.manifest["dataset"]
-        told = {name: data[name] for name in ("split", "kind", "background", "labels_given")}
-        protocol = Protocol(data["name"], **told, images=tuple(record["id"] for record in records))
-        rows, metrics = _BUILD[data["kind"]](data, records)
-        return cls(
-            unquote(folder.path.resolve().name), protocol, folder.manifest, records, rows, metrics, failed
-        )
+        known = {name: data[name] for name in ("split", "kind", "background", "labels_given")}
+        protocol = Protocol(data["name"], **known, images=tuple(record["id"] for record in records))
+        name = unquote(folder.path.resolve().name)
+        return cls(name, protocol, folder.manifest, records, *COUNTING[data["kind"]](data, records), failed)
 
     @property
     def headline(self) -> tuple[str, float]:
@@ -96,64 +97,62 @@ class Summary:
         return name, self.value(name)
 
     def value(self, name: str) -> float:
-        """One score, over all images; NaN if there is nothing to score."""
+        """Return one score, over all images; NaN if there is nothing to score."""
         return self.metrics[name](self.rows.sum(0))
 
     def interval(self, name: str) -> Interval:
-        """A score with its 95 % interval over images."""
+        """Return a score with its 95 % interval over images."""
         return interval(self.rows, self.metrics[name])
 
     def per_class(self) -> dict[str, float]:
-        """IoU of each class of a semantic run, background first where it counts; NaN where not met."""
-        data = self.manifest["dataset"]
-        names = ["background", *data["classes"]]
-        values = dict(zip(names, semantic.iou(_tally(self.rows.sum(0))).tolist(), strict=True))
-        return values if data["background"] else {name: values[name] for name in data["classes"]}
+        """Return the IoU of each class of a semantic run (else {}); NaN if neither true nor predicted."""
+        if self.protocol.kind != "semantic":
+            return {}
+        first = 0 if self.protocol.background else 1
+        names = ["background", *self.manifest["dataset"]["classes"]][first:]
+        ious = semantic.label_iou(_as_tally(self.rows.sum(0)))[first:]
+        return dict(zip(names, ious.tolist(), strict=True))
 
     def kept(self) -> list[Kept]:
-        """Precision and recall of the kept words after each step of a semantic run."""
-        return kept_by_step((record["kept"], record["true"]) for record in self.records)
+        """Return precision and recall of the kept classes after each step of a semantic run; else []."""
+        return kept_by_step((record["kept"], record["true"]) for record in self.records if "kept" in record)
 
     def wrong_drops(self) -> list[tuple[str, str, int, float]]:
-        """Words that are true but fell: image, class, step from 1, and margin; the closest first."""
+        """Return the dropped classes that are true: image, class, step from 1, and margin, smallest first."""
         classes = self.manifest["dataset"]["classes"]
         found = [
             (record["id"], classes[index], step + 1, margin)
             for record in self.records
-            for index, step, _, margin in record["drops"]
+            for index, step, _, margin in record.get("drops", ())
             if index in record["true"] and margin is not None
         ]
         return sorted(found, key=lambda drop: drop[3])
 
 
 class Running:
-    """The headline of a run while it goes on; in a video it takes every frame for a video of its own."""
+    """The headline of an unfinished run, such as "mIoU 41.5"; "" before the first image.
 
-    def __init__(self, folder: RunFolder, records: Sequence[Mapping[str, Any]]) -> None:
+    Each frame of a video counts as a video of its own.
+    """
+
+    def __init__(self, folder: RunFolder, records: Records) -> None:
         self.data = folder.manifest["dataset"]
         self.sums: Any = 0
-        self.told = ""
-        """Such as "mIoU 41.5"; empty before the first image."""
+        self.headline = ""
         for record in records:
             self.add(record)
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Count one more image, unless it failed."""
         if "error" not in record:
-            rows, metrics = _BUILD[self.data["kind"]](self.data, [record])
+            rows, metrics = COUNTING[self.data["kind"]](self.data, [record])
             self.sums = self.sums + rows.sum(0)
             name, metric = next(iter(metrics.items()))
-            self.told = f"{name} {100 * metric(self.sums):.1f}"
+            self.headline = f"{name} {100 * metric(self.sums):.1f}"
 
 
 def difference(a: Summary, b: Summary, name: str) -> Interval:
-    """Score of b minus score of a, with its 95 % interval over the same images.
-
-    Raises
-    ------
-    RunError
-        If the two are not of one protocol over the same images.
-    """
+    """Return the score of b minus that of a, with its 95 % interval; RunError if their protocols differ."""
     a.protocol.check_same(b.protocol)
     half = a.rows.shape[1]
     metric_a, metric_b = a.metrics[name], b.metrics[name]
@@ -162,67 +161,72 @@ def difference(a: Summary, b: Summary, name: str) -> Interval:
     )
 
 
-def _tally(sums: Num[np.ndarray, " m"]) -> Tally:
+def _as_tally(sums: Num[np.ndarray, " m"]) -> Tally:
+    """Return a sum of rows of a semantic run as a tally."""
     return Tally(*sums.reshape(4, -1))
 
 
-def _semantic(
-    data: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
-) -> tuple[Int64[np.ndarray, "n m"], dict[str, Metric]]:
-    labels = len(data["classes"]) + 1
-    rows = np.zeros((len(records), 4, labels), dtype=np.int64)
+def record_tally(data: Mapping[str, Any], record: Mapping[str, Any]) -> Tally:
+    """Return the pixel counts of one image of a semantic run."""
+    counts = np.zeros([len(data["classes"]) + 1] * 2, dtype=np.int64)
+    for true, predicted, pixels in record["confusion"]:
+        counts[true, predicted] = pixels
+    return semantic.tally(counts)
+
+
+def _label_rows(data: Mapping[str, Any], records: Records) -> Counts:
+    """Return a tally for each image."""
+    rows = np.zeros((len(records), 4 * (len(data["classes"]) + 1)), dtype=np.int64)
     for row, record in zip(rows, records, strict=True):
-        counts = np.zeros((labels, labels), dtype=np.int64)
-        for true, predicted, pixels in record["confusion"]:
-            counts[true, predicted] = pixels
-        row[:] = semantic.tally(counts)
-
-    def named(score: Callable[..., float], **options: Any) -> Metric:
-        return lambda sums: score(_tally(sums), **options)
-
+        row[:] = np.concatenate(record_tally(data, record))
     background = data["background"]
-    metrics = {"mIoU": named(semantic.mean_iou, background=background)}
-    if background:
-        metrics["mIoU without background"] = named(semantic.mean_iou, background=False)
-    metrics["mIoU over true classes"] = named(semantic.true_mean_iou, background=background)
-    metrics["mIoU as released"] = named(semantic.released_mean_iou, background=background)
-    metrics["pixel accuracy"] = named(semantic.pixel_accuracy)
-    return rows.reshape(len(records), 4 * labels), metrics
-
-
-def _ratio(sums: Num[np.ndarray, " m"], above: int, below: int) -> float:
-    return float(sums[above] / sums[below]) if sums[below] else float("nan")
-
-
-def _referring(
-    data: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
-) -> tuple[Float[np.ndarray, "n m"], dict[str, Metric]]:
-    scores = [
-        referring.ratios(*(np.array(record[part]) for part in ("expressions", "objects", "empty")))
-        for record in records
-    ]
-    names = referring.SCORES + (referring.TARGET_SCORES if data["name"] == "grefcoco" else ())
-    rows = np.array([[score[name] for name in names] for score in scores], dtype=float)
-    return rows.reshape(len(records), 2 * len(names)), {
-        name: partial(_ratio, above=2 * k, below=2 * k + 1) for k, name in enumerate(names)
+    scores: dict[str, Callable[[Tally], float]] = {
+        "mIoU": partial(semantic.mean_iou, background=background),
+        "mIoU without background": partial(semantic.mean_iou, background=False),
+        "mIoU over true classes": partial(semantic.true_mean_iou, background=background),
+        "mIoU as released": partial(semantic.released_mean_iou, background=background),
+        "pixel accuracy": semantic.pixel_accuracy,
     }
+    if not background:
+        del scores["mIoU without background"]  # the same as the first
+
+    def metric(score: Callable[[Tally], float], sums: Num[np.ndarray, " m"]) -> float:
+        return score(_as_tally(sums))
+
+    return rows, {name: partial(metric, score) for name, score in scores.items()}
 
 
-def _video(
-    data: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
-) -> tuple[Float[np.ndarray, "n m"], dict[str, Metric]]:
-    """Mean over the frames of an object, then over objects; a row is a video."""
+def _expression_rows(data: Mapping[str, Any], records: Records) -> Counts:
+    """Return numerator and denominator of each score for each image."""
+    names = referring.SCORES + (referring.TARGET_SCORES if data["name"] == "grefcoco" else ())
+    rows = np.zeros((len(records), len(names), 2))
+    for row, record in zip(rows, records, strict=True):
+        scores = referring.ratios(*(np.array(record[part]) for part in ("expressions", "objects", "empty")))
+        row[:] = [scores[name] for name in names]
+    return rows.reshape(len(records), 2 * len(names)), _ratios(names)
+
+
+def _video_rows(data: Mapping[str, Any], records: Records) -> Counts:
+    """Return sum and number of the objects' scores, each a mean over frames, for each video."""
     videos: dict[str, list[Any]] = defaultdict(list)
     for record in records:
         videos[record["video"]].append((record["j"], record["f"]))
-    means = [np.array(frames).mean(0) for frames in videos.values()]
-    rows = np.array([[j.sum(), f.sum(), len(j)] for j, f in means]).reshape(len(means), 3)
-    return rows, {
-        "J&F": lambda sums: (_ratio(sums, 0, 2) + _ratio(sums, 1, 2)) / 2,
-        "J": partial(_ratio, above=0, below=2),
-        "F": partial(_ratio, above=1, below=2),
-    }
+    rows = np.zeros((len(videos), 3, 2))
+    for row, frames in zip(rows, videos.values(), strict=True):
+        j, f = np.mean(frames, axis=0)
+        row[:] = [((j + f).sum() / 2, len(j)), (j.sum(), len(j)), (f.sum(), len(f))]
+    return rows.reshape(len(videos), 6), _ratios(("J&F", "J", "F"))
 
 
-_BUILD = {"semantic": _semantic, "referring": _referring, "video": _video}
-"""From what the manifest says of the data, and records, to rows of counts and the scores of their sum."""
+def _ratios(names: Sequence[str]) -> dict[str, Metric]:
+    """Return the score of each name, for rows of a numerator and a denominator for each."""
+
+    def ratio(k: int, sums: Num[np.ndarray, " m"]) -> float:
+        above, below = sums.reshape(-1, 2)[k]
+        return float(above / below) if below else float("nan")
+
+    return {name: partial(ratio, k) for k, name in enumerate(names)}
+
+
+COUNTING = {"semantic": _label_rows, "referring": _expression_rows, "video": _video_rows}
+"""By kind of data set, from its part of the manifest and the records of some images."""

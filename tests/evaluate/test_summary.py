@@ -10,6 +10,7 @@ import pytest
 
 from carlab.errors import RunError
 from carlab.evaluate.folder import RunFolder
+from carlab.evaluate.report import render
 from carlab.evaluate.summary import Summary, difference
 from carlab.metrics.referring import PRECISIONS
 from carlab.recurrence import ClipAsRnn
@@ -70,6 +71,17 @@ def test_who_was_wrongly_dropped_when_and_by_what_margin(tmp_path: Path, tiny: C
     }
     np.testing.assert_allclose([drop[3] for drop in summary.wrong_drops()], 0.18, atol=1e-6)
     assert [(step.right, step.kept, step.true) for step in summary.kept()] == [(6, 6, 9), (3, 3, 9)]
+
+
+def test_classes_that_a_run_lacks_are_empty_cells(tmp_path: Path, tiny: ClipAsRnn) -> None:
+    trace = make_trace(kept=((0, 1),))
+    datasets = [make_dataset({"a": trace.labels}, name=name, background=name == "x") for name in "xy"]
+    runs = [make_run(tmp_path / data.name, tiny, data, {"a": [trace]}) for data in datasets]
+    rows = render([Summary.of(folder, ["a"]) for folder in runs], "csv").splitlines()
+    assert [row for row in rows if ",background," in row] == [
+        '"IoU by class, percent",background,x,100.0',
+        '"IoU by class, percent",background,y,',
+    ]
 
 
 def test_expressions_from_a_run(tmp_path: Path, tiny: ClipAsRnn) -> None:

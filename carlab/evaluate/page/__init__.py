@@ -1,8 +1,9 @@
-"""Runs as one HTML page that works from its file: no network, no server, nothing beside it."""
+"""Write runs as one HTML page that opens from its file: no network, no server, no other files."""
 
 import os
 from base64 import b64encode
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
 from math import isnan
 from pathlib import Path
@@ -12,45 +13,32 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from carlab.evaluate.folder import RunFolder
-from carlab.evaluate.page import sections
-from carlab.evaluate.page.cards import cards
+from carlab.evaluate.page.cards import make_cards
+from carlab.evaluate.page.sections import group_by_classes, less_first, manifest_lines, page_runs
+from carlab.evaluate.report import percent
 from carlab.evaluate.summary import Summary
 from carlab.files.archive import write_file
-from carlab.trace.show import printable, shorten
+from carlab.trace.show import backbones, printable, shorten
 
 
-def write_page(
+def write_report(
     folders: Sequence[RunFolder], summaries: Sequence[Summary], path: str | os.PathLike[str]
 ) -> Path:
-    """Write a page about runs, finished or not; others are compared to the first.
+    """Write a page about runs, finished or not, atomically; later ones are compared to the first.
 
-    Parameters
-    ----------
-    folders, summaries
-        One of each for a run, in the same order.
-    path
-        Where the page goes. It appears whole, or not at all.
-
-    Raises
-    ------
-    RunError, TraceError, DatasetError
-        If a record, a kept trace or a kept truth is damaged.
-    TraceError
-        If the place cannot be written.
+    `folders` and `summaries` have one entry for each run. A trace or truth that is damaged raises TraceError
+    or DatasetError, and so does a page that cannot be written (TraceError).
     """
-    runs = sections.runs(folders, summaries)
+    runs = page_runs(folders, summaries)
     environment = _environment()
     script = environment.get_template("page.js").render()
     html = environment.get_template("page.html").render(
         runs=runs,
-        scores=sections.scores(runs),
-        differences=sections.differences(runs),
-        classes=sections.classes(runs),
-        kept=sections.kept(runs),
-        dropped=sections.dropped(runs),
-        failed=sections.failed(runs),
-        cards=cards(runs),
-        settings=sections.settings(runs),
+        differences=list(less_first(runs)),
+        tables=group_by_classes(runs),
+        dropped=[(run, *drop) for run in runs for drop in run.summary.wrong_drops()],
+        cards=make_cards(runs),
+        settings=manifest_lines(runs),
         script=Markup(script),  # noqa: S704 - our own file
         script_digest=b64encode(sha256(script.encode()).digest()).decode(),
     )
@@ -58,34 +46,30 @@ def write_page(
 
 
 def _environment() -> Environment:
-    """Templates in which every value is escaped, and no letter can reorder or end a line."""
+    """Return templates in which every value is escaped, and no letter can reorder or end a line."""
     environment = Environment(
         loader=PackageLoader("carlab.evaluate.page", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_readable,
+        finalize=_finalize,
     )
-    environment.filters |= {"percent": percent, "signed": signed, "short": shorten, "at": at}
+    environment.filters |= {
+        "percent": partial(percent, none="–"),
+        "signed": partial(percent, sign="+", none="–"),
+        "short": shorten,
+        "at": _css_length,
+        "backbones": backbones,
+    }
     environment.tests["known"] = lambda value: not isnan(value)
     return environment
 
 
-def _readable(value: Any) -> Any:
+def _finalize(value: Any) -> Any:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def percent(value: float) -> str:
-    """Percent with one digit; a dash for none."""
-    return "–" if isnan(value) else f"{100 * value:.1f}"
-
-
-def signed(value: float) -> str:
-    """Percent with its sign."""
-    return "–" if isnan(value) else f"{100 * value:+.1f}"
-
-
-def at(value: float | int, low: float | int = 0, high: float | int = 1) -> str:
-    """Where a value lies between two others, as a CSS or SVG length."""
+def _css_length(value: float | int, low: float | int = 0, high: float | int = 1) -> str:
+    """Return the position of a value between two others as a CSS or SVG length."""
     return f"{100 * (value - low) / (high - low):.2f}%"

@@ -1,8 +1,6 @@
-"""Images of which traces were kept: photo, truth, predictions, and who fell when."""
+"""Make the cards of images whose traces were kept: image, truth, predictions, and scores by step."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Collection, Mapping, Sequence
 from math import isnan
 from typing import Any, NamedTuple
 
@@ -10,10 +8,12 @@ import numpy as np
 from jaxtyping import Int
 
 from carlab.datasets.layout import read_index
-from carlab.evaluate.page.sections import Line, Run
-from carlab.evaluate.scoring import Asked, painted
+from carlab.evaluate.folder import IGNORED
+from carlab.evaluate.page.sections import PageRun
+from carlab.evaluate.scoring import PassTrace, merged_labels
+from carlab.evaluate.summary import record_tally
 from carlab.files.pictures import colour_hex, data_uri, paint, resize, shrink
-from carlab.files.shapes import Image, LabelMap
+from carlab.files.shapes import Image
 from carlab.metrics import referring, semantic
 from carlab.trace import Trace
 from carlab.trace.show import ending, most_telling, rest
@@ -24,52 +24,46 @@ QUALITY = 80
 """Of WebP."""
 MOST_TRACES = 20
 """Traces shown; a page of so many stays below 5 MB."""
-MOST_WORDS, MOST_LINES = 6, 40
-"""Words listed of a trace, beside those that are there, and words drawn as curves."""
-IGNORED = 65535
-"""In a kept truth: a pixel that counts neither for nor against."""
+MOST_LISTED, MOST_CURVES = 6, 40
+"""Queries of a trace in its table, beside the true ones, and in its chart."""
 WHITE = np.array([255, 255, 255], dtype=np.uint8)
 
-Key = tuple[str, str]
-"""An image: digest of the data, and its id."""
-Place = tuple[Run, int]
-"""A run, and the row of an image in its summary."""
+Place = tuple[PageRun, Mapping[str, Any]]
+"""A run, and its record of an image."""
 
 
-class Word(NamedTuple):
-    """A query of a trace: its curve, whether it is there, and how far below the threshold it fell."""
+class Curve(NamedTuple):
+    """A query of a trace: its scores by step, NaN once dropped, and whether it is true."""
 
-    line: Line
+    name: str
+    colour: str
+    scores: Sequence[float]
     true: bool
-    margin: float
-    """NaN if it was kept, or if there is no threshold."""
+    margin: float | None
+    """Distance below the threshold when it was dropped, NaN if there is none; None if it was kept."""
 
 
-@dataclass(frozen=True)
-class Recurrence:
-    """A trace as a curve for each word, and a table of the most telling ones."""
+class Recurrence(NamedTuple):
+    """A trace as a chart of curves, and a table of the most telling ones."""
 
-    lines: Sequence[Line]
-    words: Sequence[Word]
+    curves: Sequence[Curve]
+    listed: Sequence[Curve]
     rest: str
     threshold: float
     ending: str
-    steps: int
 
 
-@dataclass(frozen=True)
-class View:
-    """What a run made of an image."""
+class View(NamedTuple):
+    """The result of a run on an image: its score, the painted prediction as a data URI, and its traces."""
 
-    run: Run
+    run: PageRun
     score: float
     picture: str
-    """The photo with the prediction painted, as a data URI."""
     recurrences: Sequence[Recurrence]
 
 
 class Entry(NamedTuple):
-    """A class or an expression of the legend, with its IoU in each view; NaN where not met."""
+    """A class or an expression, with its IoU in each view; NaN if neither true nor predicted."""
 
     name: str
     colour: str
@@ -77,136 +71,77 @@ class Entry(NamedTuple):
     ious: Sequence[float]
 
 
-@dataclass(frozen=True)
-class Card:
-    """An image."""
+class Card(NamedTuple):
+    """An image, and its truth, if kept, as data URIs; `ignored`: whether the truth has unscored pixels."""
 
-    key: Key
-    photo: str
+    image: str
     truth: str | None
     ignored: bool
-    """Whether the truth leaves pixels uncounted: they are white."""
     legend: Sequence[Entry]
     views: Sequence[View]
 
 
 class Cards(NamedTuple):
-    """Images shown, the worst first, out of how many with a kept trace, and of how many scored."""
+    """Cards by image (digest of the data set, id), the worst first; numbers of images kept and scored."""
 
-    shown: Sequence[Card]
+    shown: Mapping[tuple[str, str], Card]
     kept: int
     scored: int
 
-    @property
-    def places(self) -> Mapping[Key, int]:
-        """Where the card of an image stands, from 1."""
-        return {card.key: place for place, card in enumerate(self.shown, 1)}
 
-
-@dataclass(frozen=True)
-class Seen:
-    """An image in a run that kept its trace."""
-
-    run: Run
-    row: int
-    """Of the image in the run's summary."""
-
-    @cached_property
-    def record(self) -> Mapping[str, Any]:
-        """What the image gave."""
-        return self.run.summary.records[self.row]
-
-    @cached_property
-    def asked(self) -> list[Asked]:
-        """Its traces, with the classes that each was asked for."""
-        data = self.run.summary.manifest["dataset"]
-        parts = [(self._classes(part["classes"]), part["background"] is not None) for part in data["passes"]]
-        if data["kind"] == "semantic":  # a pass that asked nothing left no trace
-            parts = [part for part in parts if part[0]]
-        files = [self.run.folder.trace(self.record["id"], number) for number in range(len(parts))]
-        return [Asked(*part, Trace.load(file)) for part, file in zip(parts, files, strict=True)]
-
-    def _classes(self, classes: Sequence[int]) -> tuple[int, ...]:
-        given = self.run.summary.protocol.labels_given
-        return tuple(index for index in classes if not given or index in self.record["true"])
-
-    @property
-    def semantic(self) -> bool:
-        """Whether classes were asked for, and not expressions."""
-        return self.run.summary.protocol.kind == "semantic"
-
-    @cached_property
-    def ious(self) -> tuple[Sequence[float], Sequence[bool]]:
-        """IoU, and whether it is there, of each class but the background, or of each expression."""
-        if self.semantic:
-            counts = semantic.Tally(*self.run.summary.rows[self.row].reshape(4, -1))
-            return semantic.iou(counts)[1:].tolist(), (counts.true[1:] > 0).tolist()
-        if "j" in self.record:  # a video
-            return self.record["j"], [True] * len(self.record["j"])
-        intersections, unions = np.array(self.record["expressions"]).T
-        return referring.iou(intersections, unions).tolist(), [not none for none, _ in self.record["empty"]]
-
-
-def cards(runs: Sequence[Run]) -> Cards:
-    """The images with the lowest and the highest score out of those whose traces were kept."""
-    places: dict[Key, list[Place]] = {}
+def make_cards(runs: Sequence[PageRun]) -> Cards:
+    """Return the images with the lowest and the highest mean score of those whose traces were kept."""
+    images: dict[tuple[str, str], list[Place]] = {}
     for run in runs:
-        for row, record in enumerate(run.summary.records):
-            places.setdefault((run.digest, record["id"]), []).append((run, row))
-    kept = [[place for place in image if _has_trace(place)] for image in places.values()]
-    ranked = sorted((image for image in kept if image), key=_score)
+        for record in run.summary.records:
+            kept = [(run, record)] if run.folder.trace(record["id"]).exists() else []
+            images.setdefault((run.summary.manifest["dataset"]["digest"], record["id"]), []).extend(kept)
+    scores = {
+        key: np.mean([record["score"] for _, record in places]) for key, places in images.items() if places
+    }
+    ranked = sorted(scores, key=lambda key: scores[key])
     most = max(2, MOST_TRACES // len(runs))
     chosen = ranked if len(ranked) <= most else [*ranked[: (most + 1) // 2], *ranked[-(most // 2) :]]
-    return Cards([_card([Seen(*place) for place in image]) for image in chosen], len(ranked), len(places))
+    return Cards({key: _card(images[key]) for key in chosen}, len(ranked), len(images))
 
 
-def _has_trace(place: Place) -> bool:
-    run, row = place
-    return run.folder.trace(run.summary.records[row]["id"]).exists()
-
-
-def _score(image: Sequence[Place]) -> float:
-    """Mean over the runs."""
-    return float(np.mean([run.summary.records[row]["score"] for run, row in image]))
-
-
-def _card(seen: Sequence[Seen]) -> Card:
-    first = seen[0]
-    photo = shrink(first.asked[0].trace.image, CARD_SIDE)
-    truth = _truth(first)
+def _card(places: Sequence[Place]) -> Card:
+    passes = [_read_passes(*place) for place in places]
+    first = passes[0][0].trace
+    image = shrink(first.image, CARD_SIDE)
+    run, record = places[0]
+    file = run.folder.truth(record["id"])
+    truth = read_index(file, "the true labels of an image") if file.exists() else None
+    views = []
+    for (run, record), parts in zip(places, passes, strict=True):
+        picture = _webp(_painted(image, merged_labels(first.image.shape[:2], parts)))
+        recurrences = [_recurrence(part, record.get("true", ())) for part in parts]
+        views.append(View(run, record["score"], picture, recurrences))
     return Card(
-        key=(first.run.digest, first.record["id"]),
-        photo=_webp(photo),
-        truth=None if truth is None else _webp(_painted(photo, truth)),
+        image=_webp(image),
+        truth=None if truth is None else _webp(_painted(image, truth)),
         ignored=truth is not None and bool((truth == IGNORED).any()),
-        legend=_legend(seen),
-        views=[_view(view, photo) for view in seen],
+        legend=_legend(places, first.queries),
+        views=views,
     )
 
 
-def _truth(seen: Seen) -> LabelMap | None:
-    file = seen.run.folder.truth(seen.record["id"])
-    return read_index(file, "the true labels of an image") if file.exists() else None
-
-
-def _view(seen: Seen, photo: Image) -> View:
-    labels = (
-        painted(seen.asked[0].trace.image.shape[:2], seen.asked)
-        if seen.semantic
-        else seen.asked[0].trace.labels
-    )
-    return View(
-        seen.run,
-        seen.record["score"],
-        _webp(_painted(photo, labels)),
-        [_recurrence(part, seen) for part in seen.asked],
-    )
+def _read_passes(run: PageRun, record: Mapping[str, Any]) -> list[PassTrace]:
+    """Read the traces of an image, in the order of passes; a pass without queries has none."""
+    data = run.summary.manifest["dataset"]
+    found: list[PassTrace] = []
+    for part in data["passes"]:
+        classes = [index for index in part["classes"] if not data["labels_given"] or index in record["true"]]
+        if classes or data["kind"] != "semantic":
+            trace = Trace.load(run.folder.trace(record["id"], len(found)))
+            stuff = part["background"] is not None
+            found.append(PassTrace(classes or range(len(trace.queries)), stuff, trace))
+    return found
 
 
 def _painted(image: Image, labels: Int[np.ndarray, "h2 w2"]) -> Image:
     """Paint labels of the full size over a shrunk image; ignored pixels are white."""
-    height, width = image.shape[:2]
-    small = resize(labels.astype(np.int32), height, width, "nearest")
+    small = resize(labels.astype(np.int32), image.shape[0], image.shape[1], "nearest")
     ignored = small == IGNORED
     return np.where(ignored[..., None], WHITE, paint(image, np.where(ignored, 0, small)))
 
@@ -215,46 +150,49 @@ def _webp(picture: Image) -> str:
     return data_uri(picture, "WEBP", quality=QUALITY)
 
 
-def _legend(seen: Sequence[Seen]) -> list[Entry]:
-    """Classes that are there or were found, or all expressions."""
-    first = seen[0]
-    names = first.run.summary.manifest["dataset"]["classes"] if first.semantic else _expressions(first)
-    values, true = zip(*(view.ious for view in seen), strict=True)
+def _legend(places: Sequence[Place], queries: Sequence[str]) -> list[Entry]:
+    """Return the classes that are true or predicted, or all expressions."""
+    data = places[0][0].summary.manifest["dataset"]
+    values, true = zip(*(_ious(data, record) for _, record in places), strict=True)
+    names = data["classes"] or queries
+    if len(names) != len(true[0]):  # an expression that occurs several times is one query
+        names = [f"expression {k + 1}" for k in range(len(true[0]))]
     table = zip(names, true[0], zip(*values, strict=True), strict=True)
     return [
-        Entry(name, colour_hex(index), there, ious)
-        for index, (name, there, ious) in enumerate(table)
+        Entry(name, colour_hex(index), present, ious)
+        for index, (name, present, ious) in enumerate(table)
         if not all(map(isnan, ious))
     ]
 
 
-def _expressions(seen: Seen) -> Sequence[str]:
-    """The queries; a number instead where one was asked for several times, and so stands there once."""
-    queries, values = seen.asked[0].trace.queries, seen.ious[0]
-    return queries if len(queries) == len(values) else [f"expression {k + 1}" for k in range(len(values))]
+def _ious(data: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[list[float], list[bool]]:
+    """Return the IoU of each class but the background, or of each expression, and whether it is true."""
+    if data["kind"] == "semantic":
+        counts = record_tally(data, record)
+        return semantic.label_iou(counts)[1:].tolist(), (counts.true[1:] > 0).tolist()
+    if data["kind"] == "video":
+        return record["j"], [True] * len(record["j"])
+    ious = referring.mask_iou(*np.array(record["expressions"]).T).tolist()
+    return ious, [not nothing for nothing, _ in record["empty"]]
 
 
-def _recurrence(part: Asked, seen: Seen) -> Recurrence:
-    trace, true = part.trace, set(seen.record.get("true", ()))
-    classes = part.classes if seen.semantic else range(len(trace.queries))
-    there = [query for query, index in enumerate(classes) if index in true]
-    scores, margins = trace.scores.T, {drop.query: drop.margin for drop in trace.drops}
-
-    def line(query: int) -> Line:
-        fell = query not in trace.survivors
-        return Line(trace.queries[query], colour_hex(classes[query]), scores[query].tolist(), ends=fell)
-
-    # By the last score, so that who lasted longest comes first.
-    shown = sorted(
-        {*there, *most_telling(trace, MOST_WORDS)},
-        key=lambda query: np.nan_to_num(scores[query, ::-1], nan=-1).tolist(),
+def _recurrence(part: PassTrace, true: Collection[int]) -> Recurrence:
+    trace, scores = part.trace, part.trace.scores
+    margins = {drop.query: drop.margin for drop in trace.drops}
+    curves = [
+        Curve(name, colour_hex(index), scores[:, query].tolist(), index in true, margins.get(query))
+        for query, (name, index) in enumerate(zip(trace.queries, part.classes, strict=True))
+    ]
+    present = [query for query, curve in enumerate(curves) if curve.true]
+    listed = sorted(  # by the last score: the query kept longest comes first
+        {*present, *most_telling(trace, MOST_LISTED)},
+        key=lambda query: np.nan_to_num(scores[::-1, query], nan=-1).tolist(),
         reverse=True,
     )
     return Recurrence(
-        lines=[line(query) for query in sorted({*shown, *most_telling(trace, MOST_LINES)})],
-        words=[Word(line(query), query in there, margins.get(query, float("nan"))) for query in shown],
-        rest=rest(trace, shown) if len(shown) < len(trace.queries) else "",
+        curves=[curves[query] for query in sorted({*listed, *most_telling(trace, MOST_CURVES)})],
+        listed=[curves[query] for query in listed],
+        rest=rest(trace, listed) if len(listed) < len(trace.queries) else "",
         threshold=trace.threshold,
         ending=ending(trace),
-        steps=len(trace.steps),
     )
