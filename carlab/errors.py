@@ -18,7 +18,7 @@ class ImageError(CarlabError):
 
 
 class QueryError(CarlabError):
-    """Queries, templates or background words that cannot be used."""
+    """Queries, templates or background queries that cannot be used."""
 
 
 class SettingError(CarlabError):

@@ -97,7 +97,7 @@ def _kept_table(runs: Sequence[Summary], names: Sequence[str]) -> Table:
             for t, step in enumerate(run.kept(), 1)
         ]
         rows += steps if len(runs) == 1 else steps[-1:]
-    return Table("kept words, percent", ("run", "after", "precision", "recall", "words an image"), rows)
+    return Table("kept queries, percent", ("run", "after", "precision", "recall", "queries an image"), rows)
 
 
 def _as_text(table: Table) -> str:

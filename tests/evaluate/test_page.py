@@ -238,7 +238,7 @@ def test_expressions(tiny: ClipAsRnn, tmp_path: Path, kind: str) -> None:
     assert card.truth is None
     assert [(entry.name, entry.ious[0]) for entry in card.legend] == [("the cat", 1.0), ("the dog", 0.0)]
     words = written(tmp_path, folder).words
-    assert "IoU by class" not in words and "Kept words" not in words
+    assert "IoU by class" not in words and "Kept queries" not in words
     assert f"50.0 {'J&F' if kind == 'video' else 'mIoU per expression'}" in words
 
 

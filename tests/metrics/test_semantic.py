@@ -1,4 +1,4 @@
-"""Scores of label maps and of kept words, against loops over pixels and words."""
+"""Scores of label maps and of kept queries, against loops over pixels and queries."""
 
 from collections import Counter
 from collections.abc import Iterable
