@@ -60,6 +60,8 @@ def run_many(
 ) -> Iterator[list[Trace] | CarlabError]:
     """Run every job, in order; a job that cannot be run yields its error in place of its traces.
 
+    Raises SettingError if `together` is less than 1 or `workers` less than 0.
+
     Parameters
     ----------
     model
@@ -70,11 +72,6 @@ def run_many(
         Images that go through the loop in lock-step, 1 or more; memory grows with it.
     workers
         Processes for DenseCRF beside the model; 0 refines here.
-
-    Raises
-    ------
-    SettingError
-        If `together` is less than 1 or `workers` less than 0.
 
     Examples
     --------

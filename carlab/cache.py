@@ -10,7 +10,6 @@
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
-from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -63,7 +62,8 @@ class Cache:
             )
         missing = [key for key in dict.fromkeys(keys) if key not in known]
         made = make(missing) if missing else ()
-        known |= {key: self.get(key, partial(_same, value)) for key, value in zip(missing, made, strict=True)}
+        for key, value in zip(missing, made, strict=True):
+            known[key] = self.get(key, lambda value=value: value)  # type: ignore[misc]
         return [known[key] for key in keys]
 
     def clear(self) -> None:
@@ -76,10 +76,6 @@ class Cache:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Cache, (int(self._values.maxsize),)  # another process starts with an empty one
-
-
-def _same(value: V) -> V:
-    return value
 
 
 def stage_key(stage: Any, *irrelevant: str) -> tuple[Any, ...]:

@@ -71,12 +71,8 @@ class Photo:
     ) -> Inputs:
         """Return everything that does not depend on the active set, from the cache where it is there.
 
-        Raises
-        ------
-        QueryError
-            If a text has more tokens than the model reads.
-        BackboneError
-            If the model returns NaN or infinity.
+        Raises QueryError if a text has more tokens than the model reads; BackboneError if the model returns
+        NaN or infinity.
         """
 
         def make() -> Inputs:

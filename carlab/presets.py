@@ -103,6 +103,9 @@ def load(
 ) -> ClipAsRnn:
     """Build a model from a preset's name: "offline", "reference/voc", "paper/coco", ...
 
+    Raises SettingError if the preset, the device or the dtype is unknown; BackboneError if the weights cannot
+    be found or reached.
+
     Parameters
     ----------
     preset
@@ -113,13 +116,6 @@ def load(
         What the final masks are matched to, see `match_regions`; None: nothing.
     device, dtype
         Where and in what precision the models compute, e.g. "cuda" and "bfloat16".
-
-    Raises
-    ------
-    SettingError
-        If the preset, the device or the dtype is unknown.
-    BackboneError
-        If the weights cannot be found or reached.
     """
     check_choice("a preset", preset, PRESETS)
     kind, _, dataset = preset.partition("/")
@@ -140,23 +136,14 @@ def segment(
 ) -> Trace:
     """Segment one image: the shortest way in.
 
+    Raises CarlabError if one of them cannot be used, or the model cannot be loaded.
+
     Parameters
     ----------
-    image
-        A path, bytes, a Pillow image, or a uint8 array (h, w, 3), RGB.
-    queries
-        Names to look for; those that are not present are dropped.
+    image, queries, background, record
+        As `ClipAsRnn.__call__` takes them.
     preset, options
         See `load`. The model last used stays loaded.
-    background
-        Replaces the preset's background queries; () for none.
-    record
-        Patterns of probes to keep in the trace, e.g. `["cam.*"]`.
-
-    Raises
-    ------
-    CarlabError
-        Says what was expected, what came, and what to do.
     """
     return _loaded(preset, **options)(image, queries, background=background, record=record)
 
@@ -249,6 +236,7 @@ def match_regions(model: ClipAsRnn, name: str) -> ClipAsRnn:
     """Return the model with its final masks matched to regions of the image (docs/method.md, section 7).
 
     The thresholds are those of the model's preset: IoM by data set, IoU 0.9 as released and 0.7 elsewhere.
+    A SAM computes on the device of the classifier. Raises BackboneError if it cannot be found or reached.
 
     Parameters
     ----------
@@ -257,23 +245,16 @@ def match_regions(model: ClipAsRnn, name: str) -> ClipAsRnn:
     name
         A SAM or HQ-SAM by folder or hub name, e.g. "syscv-community/sam-hq-vit-huge" as in the paper; or
         "superpixels", which needs no weights and knows no objects.
-
-    Raises
-    ------
-    BackboneError
-        If the weights cannot be found or reached; they compute where the classifier does.
     """
     base = model.refiner.base if isinstance(model.refiner, RegionMatch) else model.refiner
     kind, _, dataset = model.name.partition("/")
     iom = NUMBERS[dataset].iom if dataset in NUMBERS else RegionMatch.iom
     iou = RELEASED_IOU if kind == "reference" else RegionMatch.iou
-    return replace(model, refiner=RegionMatch(base, _region_maker(name, model), iom, iou))
+    regions: RegionMaker = Superpixels()
+    if name != SUPERPIXELS:
+        from carlab.backbones.sam import load_sam
 
-
-def _region_maker(name: str, model: ClipAsRnn) -> RegionMaker:
-    if name == SUPERPIXELS:
-        return Superpixels()
-    from carlab.backbones.sam import load_sam
-
-    g = model.classifier
-    return load_sam(name, device=str(g.backbone.device) if isinstance(g, TemplateClassifier) else "cpu")
+        g = model.classifier
+        device = str(g.backbone.device) if isinstance(g, TemplateClassifier) else "cpu"
+        regions = load_sam(name, device=device)
+    return replace(model, refiner=RegionMatch(base, regions, iom, iou))

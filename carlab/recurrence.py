@@ -31,6 +31,8 @@ from carlab.trace.trace import Step, Trace
 class ClipAsRnn:
     """Five stages and the loop over them. Swap a stage with `dataclasses.replace`.
 
+    Raises SettingError if a number is out of range, or a stage cannot be hashed.
+
     Parameters
     ----------
     proposer, prompter, classifier, filter, refiner
@@ -45,11 +47,6 @@ class ClipAsRnn:
         Prompted images encoded at once, 1 or more.
     name
         Of the preset, for people to read.
-
-    Raises
-    ------
-    SettingError
-        If a number is out of range, or a stage cannot be hashed.
 
     Examples
     --------
@@ -98,6 +95,8 @@ class ClipAsRnn:
     ) -> Trace:
         """Segment one image.
 
+        Raises ImageError, QueryError, ProbeError or BackboneError.
+
         Parameters
         ----------
         image
@@ -108,10 +107,6 @@ class ClipAsRnn:
             Replaces the model's own background queries; () for none.
         record
             Patterns of probes to keep in the trace, e.g. `["cam.*"]`.
-
-        Raises
-        ------
-        ImageError, QueryError, ProbeError, BackboneError
         """
         with hooks.record(*record):
             run = Run(self, Photo.of(image), queries, background)
@@ -135,11 +130,6 @@ class Prepared:
 
     As long as the backbones stay, a run makes no trunk pass, and encodes only texts and prompted images that
     are not in the photo's cache.
-
-    Parameters
-    ----------
-    model, photo, queries, background
-        As `ClipAsRnn.prepare` checked them.
 
     Examples
     --------
@@ -183,17 +173,14 @@ class Prompted:
 class Run:
     """One image on its way through the loop: its active queries and the steps so far.
 
+    Raises QueryError or BackboneError if the queries cannot be used, or the model returns NaN or infinity.
+
     Parameters
     ----------
     model, photo
         What runs on what.
     queries, background
         As in `ClipAsRnn.__call__`.
-
-    Raises
-    ------
-    QueryError, BackboneError
-        If the queries cannot be used, or the model returns NaN or infinity.
 
     Examples
     --------
@@ -207,11 +194,7 @@ class Run:
     """
 
     def __init__(
-        self,
-        model: ClipAsRnn,
-        photo: Photo,
-        queries: Sequence[str],
-        background: Sequence[str] | None = None,
+        self, model: ClipAsRnn, photo: Photo, queries: Sequence[str], background: Sequence[str] | None = None
     ) -> None:
         self.model, self.photo = model, photo
         self.queries = check_queries(queries)

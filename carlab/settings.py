@@ -36,18 +36,14 @@ class Setting:
         In sweeps and in the Lab, and `--name` on the command line.
     path
         Dotted, from the model to the field it changes.
-    kind
-        float, int, bool or str.
-    meaning
-        One sentence.
+    kind, meaning
+        float, int, bool or str; and one sentence.
     low, high
         Range of a number.
-    choices
-        Values to offer; a registry, so that what is added to it later is offered too.
+    choices, open
+        Values to offer, in a registry that may grow later; and whether others are possible.
     symbol
         In the paper.
-    open
-        Whether other values than `choices` are possible.
     getter, setter
         From the model to the value, and from model and value to the changed model, where that is not the
         field at `path` itself.
@@ -82,7 +78,7 @@ class Setting:
     def write(self, model: "ClipAsRnn", value: Any) -> "ClipAsRnn":
         """Return the model with this setting changed.
 
-        Raises SettingError, QueryError if a stage has no such field, or the value is not allowed.
+        Raises SettingError or QueryError if a stage has no such field, or the value is not allowed.
         """
         if self.setter is not None:
             return self.setter(model, value)
@@ -111,15 +107,12 @@ def with_field(part: Any, path: str, value: Any) -> Any:
 def change(model: "ClipAsRnn", **values: Any) -> "ClipAsRnn":
     """Return the model with settings changed by name; None leaves what the model has.
 
+    Raises SettingError or QueryError if there is no such setting or field, or a value is not allowed.
+
     Parameters
     ----------
     values
         By `Setting.key`, such as `theta=0.3, prompter="circle+blur"`; see docs/settings.md.
-
-    Raises
-    ------
-    SettingError, QueryError
-        If there is no such setting, a stage has no such field, or a value is not allowed.
     """
     rows = {row.key: row for row in SETTINGS.values()}
     unknown = [name for name in values if name not in rows]
@@ -151,10 +144,6 @@ def _prompter(model: "ClipAsRnn") -> str | None:
     return "+".join(name for name in PROMPTS if name in names) if names and None not in names else None
 
 
-def _set_prompter(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
-    return replace(model, prompter=prompts(value.split("+")))
-
-
 def _background(model: "ClipAsRnn") -> str:
     known = (name for name, queries in BACKGROUNDS.items() if queries == model.background)
     return next(known, ", ".join(model.background))
@@ -164,10 +153,6 @@ def _set_background(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
     """A vocabulary by name, or queries with commas between them."""
     known = BACKGROUNDS.get(value)
     return replace(model, background=check_background(value.split(","), ()) if known is None else known)
-
-
-def _refiner(model: "ClipAsRnn") -> str:
-    return NONE if isinstance(getattr(model.refiner, "base", model.refiner), NoRefiner) else "crf"
 
 
 def _set_refiner(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
@@ -194,11 +179,7 @@ def _set_regions(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
 
     if value != NONE:
         return match_regions(model, value)
-    return replace(model, refiner=getattr(model.refiner, "base", model.refiner))
-
-
-def _refer(model: "ClipAsRnn") -> bool:
-    return not getattr(model.proposer, "compete", True)
+    return replace(model, refiner=_base(model.refiner))
 
 
 def _set_refer(model: "ClipAsRnn", value: bool) -> "ClipAsRnn":
@@ -208,11 +189,15 @@ def _set_refer(model: "ClipAsRnn", value: bool) -> "ClipAsRnn":
     )
 
 
+def _base(refiner: Any) -> Any:
+    """Return the refiner that makes the masks, inside a match to regions too."""
+    return refiner.base if isinstance(refiner, RegionMatch) else refiner
+
+
 def _on_base(model: "ClipAsRnn", changed: Callable[[Any], Any]) -> "ClipAsRnn":
-    """Change the refiner that makes the masks, inside a match to regions too."""
-    if isinstance(model.refiner, RegionMatch):
-        return replace(model, refiner=replace(model.refiner, base=changed(model.refiner.base)))
-    return replace(model, refiner=changed(model.refiner))
+    refiner = model.refiner
+    base = changed(_base(refiner))
+    return replace(model, refiner=replace(refiner, base=base) if isinstance(refiner, RegionMatch) else base)
 
 
 _ROWS = (
@@ -224,7 +209,8 @@ _ROWS = (
     ),
     Setting(
         "prompter", "prompter", str, "Prompts to draw; join several with +.",
-        choices=PROMPTS, symbol="v", open=True, getter=_prompter, setter=_set_prompter,
+        choices=PROMPTS, symbol="v", open=True, getter=_prompter,
+        setter=lambda model, value: replace(model, prompter=prompts(value.split("+"))),
     ),
     Setting(
         "background", "background", str, "Background queries: a vocabulary, or your own with commas.",
@@ -236,11 +222,12 @@ _ROWS = (
     Setting("batch", "batch", int, "Prompted images encoded at once.", 1.0, inf),
     Setting(
         "refiner", "refiner", str, "Post-processor of the final masks.",
-        choices=REFINERS, getter=_refiner, setter=_set_refiner,
+        choices=REFINERS, setter=_set_refiner,
+        getter=lambda model: NONE if isinstance(_base(model.refiner), NoRefiner) else "crf",
     ),
     Setting(
         "refer", "proposer.compete", bool, "Each query against the background alone.",
-        getter=_refer, setter=_set_refer,
+        getter=lambda model: not getattr(model.proposer, "compete", True), setter=_set_refer,
     ),
     Setting(
         "regions", "refiner.regions", str,
@@ -251,3 +238,5 @@ _ROWS = (
 
 SETTINGS = {row.name: row for row in _ROWS}
 """Every setting by name, in the order in which they are applied."""
+WITHOUT_RECURRENCE = {"max_steps": 1, "theta": 0.0}
+"""Changes that leave f alone: one step, in which no query is dropped (the paper's ablation)."""

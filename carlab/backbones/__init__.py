@@ -1,6 +1,5 @@
 """Frozen image-text models behind one protocol; no other part of carlab holds weights."""
 
-from carlab.backbones.base import FrozenVlm, Trunk
-from carlab.backbones.registry import load_backbone
-
-__all__ = ["FrozenVlm", "Trunk", "load_backbone"]
+from carlab.backbones.base import FrozenVlm as FrozenVlm
+from carlab.backbones.base import Trunk as Trunk
+from carlab.backbones.registry import load_backbone as load_backbone

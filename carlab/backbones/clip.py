@@ -43,18 +43,20 @@ def load_clip(name: str, *, device: torch.device, dtype: torch.dtype, **options:
 
     def read(source: dict[str, Any]) -> tuple[Any, ...]:
         model, report = CLIPModel.from_pretrained(
-            **source,
-            dtype=dtype,
-            use_safetensors=True,
-            attn_implementation="sdpa",
-            output_loading_info=True,
+            **source, dtype=dtype, use_safetensors=True, attn_implementation="sdpa", output_loading_info=True
         )
         tokenizer = CLIPTokenizerFast.from_pretrained(**source)
         return model, report, tokenizer, CLIPImageProcessorPil.from_pretrained(**source)
 
     model, report, tokenizer, processor = read_checkpoint(CLIP, name, read)
     check_weights(name, model, report)
-    _check_tokenizer(name, len(tokenizer), model.config.text_config.vocab_size)
+    size, rows = len(tokenizer), model.config.text_config.vocab_size
+    # Where its files are missing, transformers builds an empty tokenizer without an error.
+    if not 256 < size <= rows:
+        raise BackboneError(
+            f"expected a tokenizer of up to {rows} tokens beside the weights, got {size} tokens in {name!r}; "
+            "copy vocab.json and merges.txt (or tokenizer.json) there"
+        )
     model.requires_grad_(False)
     return Clip(
         model=model.eval().to(device),
@@ -65,12 +67,3 @@ def load_clip(name: str, *, device: torch.device, dtype: torch.dtype, **options:
         sha256=weights_digest(model),
         **options,
     )
-
-
-def _check_tokenizer(name: str, size: int, rows: int) -> None:
-    # Where its files are missing, transformers builds an empty tokenizer without an error.
-    if not 256 < size <= rows:
-        raise BackboneError(
-            f"expected a tokenizer of up to {rows} tokens beside the weights, got {size} tokens in {name!r}; "
-            "copy vocab.json and merges.txt (or tokenizer.json) there"
-        )

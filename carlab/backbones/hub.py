@@ -53,10 +53,7 @@ def read_checkpoint(family: Family, name: str, read: Callable[[dict[str, Any]], 
 def check_weights(name: str, model: Any, report: dict[str, Any]) -> None:
     """Check that a model has all its weights and that they are finite, by transformers' loading report.
 
-    Raises
-    ------
-    BackboneError
-        Names the tensors that are missing or broken.
+    Raises BackboneError, which names the tensors that are missing or broken.
     """
     missing = sorted(map(str, report["missing_keys"])) + sorted(map(str, report.get("mismatched_keys", ())))
     broken = [key for key, weight in model.state_dict().items() if not weight.isfinite().all()]

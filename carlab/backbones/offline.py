@@ -177,7 +177,8 @@ def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) ->
     with as_file(files("carlab.data") / CLASS_NAMES) as names:
         vectors = {name: value.float().to(device) for name, value in load_file(names).items()}
     worn = torch.zeros(len(vectors["names"]))
-    worn[worn_classes()] = 1
+    named = set(lines("imagenet1k_worn.txt"))  # classes that people wear, and the three that are people
+    worn[[index for index, synonyms in enumerate(class_names()) if synonyms[0] in named]] = 1
     return Offline(
         dense=dense.to(device, dtype),
         classifier=classifier.to(device, dtype),
@@ -196,12 +197,6 @@ def load_offline(*, device: torch.device, dtype: torch.dtype, **options: Any) ->
 def class_names() -> list[tuple[str, ...]]:
     """Return the synonyms of every ImageNet class, in index order."""
     return [tuple(name.strip() for name in line.split(",")) for line in lines("imagenet1k_names.txt")]
-
-
-def worn_classes() -> list[int]:
-    """Return the indices of the classes that people wear, and of the three that are people."""
-    worn = set(lines("imagenet1k_worn.txt"))
-    return [index for index, synonyms in enumerate(class_names()) if synonyms[0] in worn]
 
 
 def build_network(weights: dict[str, Tensor], *, dense: bool) -> Any:

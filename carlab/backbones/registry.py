@@ -19,6 +19,9 @@ LOADERS: dict[str, Callable[..., FrozenVlm]] = {}
 def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **options: Any) -> FrozenVlm:
     """Load "offline" (embedded, not CLIP), a CLIP by folder or hub name, or one of `LOADERS`.
 
+    Raises SettingError if the device or dtype is unknown or not usable here; BackboneError if the weights
+    cannot be found, reached or trusted.
+
     Parameters
     ----------
     name
@@ -27,15 +30,12 @@ def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **o
         Such as "cuda" and "bfloat16".
     options
         Fields of the backbone, such as `max_side=512`.
-
-    Raises
-    ------
-    SettingError
-        If the device or dtype is unknown or not usable here.
-    BackboneError
-        If the weights cannot be found, reached or trusted.
     """
-    place, precision = check_device(device), check_dtype(dtype, device)
+    place = check_device(device)
+    check_choice("a dtype", dtype, DTYPES)
+    if dtype == "float16" and place.type == "cpu":
+        raise SettingError("expected float16 on a GPU, got device 'cpu'; use bfloat16 or float32 there")
+    precision = getattr(torch, dtype)
     prefix, _, rest = name.partition(":")
     if prefix in LOADERS:
         return LOADERS[prefix](rest, device=place, dtype=precision, **options)
@@ -60,11 +60,3 @@ def check_device(device: str) -> torch.device:
             f"expected a device of this machine ({', '.join(usable)}), got {device!r}; choose one of them"
         ) from error
     return place
-
-
-def check_dtype(dtype: str, device: str) -> torch.dtype:
-    """Return the torch dtype if the device computes in it."""
-    check_choice("a dtype", dtype, DTYPES)
-    if dtype == "float16" and device.startswith("cpu"):
-        raise SettingError("expected float16 on a GPU, got device 'cpu'; use bfloat16 or float32 there")
-    return getattr(torch, dtype)

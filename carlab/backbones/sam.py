@@ -117,6 +117,8 @@ def suppress(
 def load_sam(name: str, *, device: str = "cpu", **options: Any) -> Sam:
     """Load a SAM or HQ-SAM by folder or hub name, in single precision. The last one loaded is cached.
 
+    Raises BackboneError if it cannot be found, reached or read, is no SAM, or holds broken weights.
+
     Parameters
     ----------
     name
@@ -125,11 +127,6 @@ def load_sam(name: str, *, device: str = "cpu", **options: Any) -> Sam:
         Such as "cuda"; on a CPU, ViT-H and 64 points a side take minutes an image.
     options
         Fields of `Sam`, e.g. `points_per_side=32`.
-
-    Raises
-    ------
-    BackboneError
-        If it cannot be found, reached or read, is no SAM, or holds broken weights.
     """
 
     def read(source: dict[str, Any]) -> tuple[Any, ...]:

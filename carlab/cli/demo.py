@@ -14,9 +14,7 @@ QUERIES = {
 """Images that scikit-image ships: file name, and queries of which some are present and some are not."""
 
 
-def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("out"),
-) -> None:
+def demo(out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("out")) -> None:
     """Segment four images that ship with scikit-image; write figures and traces."""
     from skimage import data
 

@@ -10,18 +10,15 @@ from time import perf_counter
 
 import typer
 
+from carlab.errors import reason
 from carlab.trace.show import text_table
 
 NEEDED = ("clip-as-rnn-lab", "torch", "transformers", "numpy", "scikit-image", "pydensecrf2")
 OPTIONAL = ("opencv-python-headless",)
 """For the reference presets alone."""
 FLAGS = (
-    "HF_HUB_OFFLINE",
-    "TRANSFORMERS_OFFLINE",
-    "HF_ENDPOINT",
-    "HF_HOME",
-    "CUDA_VISIBLE_DEVICES",
-    "CARLAB_SHARED",
+    *("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_ENDPOINT", "HF_HOME"),
+    *("CUDA_VISIBLE_DEVICES", "CARLAB_SHARED"),
 )
 
 
@@ -46,10 +43,8 @@ def doctor() -> None:
         except PackageNotFoundError:
             broken += name in NEEDED
             typer.echo(f"{'PROBLEM' if name in NEEDED else 'optional':8} {name} is not installed")
-    typer.echo(
-        f"ok       python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"
-    )
-    for line in devices():
+    system = f"python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"
+    for line in (system, *devices()):
         typer.echo(f"ok       {line}")
     typer.echo(f"ok       {len(cached())} CLIP and SAM checkpoints in the hub's cache")
     for flag in FLAGS:
@@ -61,8 +56,7 @@ def doctor() -> None:
         typer.echo(f"ok       a run of the offline preset: {outcome}")
     except Exception as error:  # the doctor reports whatever is broken, of whatever kind
         broken += 1
-        first, *_ = str(error).splitlines() or [""]
-        typer.echo(f"PROBLEM  a run of the offline preset: {type(error).__name__}: {first}")
+        typer.echo(f"PROBLEM  a run of the offline preset: {type(error).__name__}: {reason(error)}")
     if broken:
         raise typer.Exit(1)
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from carlab.cli import options
+from carlab.trace.provenance import leaves
 from carlab.trace.show import text_table
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ def show(
     loaded = Trace.load(trace)
     typer.echo(str(loaded))
     if settings:
-        values = {**flat(loaded.settings), **loaded.provenance}
-        typer.echo("\n" + text_table(list(values.items())))
+        rows = [*leaves(loaded.settings), *loaded.provenance.items()]
+        typer.echo("\n" + text_table(rows))
     if recorded:
         typer.echo("\n" + (probe_table(loaded) or "no probes recorded; use --record when segmenting"))
     if figures is not None:
@@ -58,13 +59,3 @@ def probe_table(trace: "Trace") -> str:
                 numbers = f"min {value.min():.4g}  mean {value.mean():.4g}  max {value.max():.4g}"
             rows.append((name, where, "x".join(map(str, value.shape)), str(value.dtype), numbers))
     return text_table(rows)
-
-
-def flat(settings: object, prefix: str = "") -> dict[str, str]:
-    """Return nested settings by dotted name, as text."""
-    if isinstance(settings, list) and any(isinstance(item, dict) for item in settings):
-        settings = {str(number): item for number, item in enumerate(settings)}
-    if isinstance(settings, dict):
-        parts = [flat(value, f"{prefix}.{name}" if prefix else name) for name, value in settings.items()]
-        return {name: value for part in parts for name, value in part.items()}
-    return {prefix: ", ".join(map(str, settings)) if isinstance(settings, list) else str(settings)}

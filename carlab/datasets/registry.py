@@ -68,6 +68,8 @@ DATASETS: dict[str, Reader] = {
 def load_dataset(name: str, root: str | os.PathLike[str], split: str | None = None) -> Dataset:
     """Read the lists of a data set; images and masks are read later, one by one.
 
+    Raises DatasetError if there is no such data set, or the layout is another; names the expected file.
+
     Parameters
     ----------
     name
@@ -76,11 +78,6 @@ def load_dataset(name: str, root: str | os.PathLike[str], split: str | None = No
         The folder that holds it, in its official layout; see `DATASETS[name].layout`.
     split
         Default: the first of `DATASETS[name].splits`. Others than those may exist on disk.
-
-    Raises
-    ------
-    DatasetError
-        If there is no such data set, or the layout is another; names the expected file.
     """
     if name not in DATASETS:
         raise DatasetError(

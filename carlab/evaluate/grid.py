@@ -6,7 +6,7 @@ from itertools import product
 from typing import Any
 
 from carlab.errors import SettingError
-from carlab.settings import SETTINGS, SWITCH
+from carlab.settings import SETTINGS, SWITCH, WITHOUT_RECURRENCE
 
 NAMES = ("recurrence", *SETTINGS)
 
@@ -22,9 +22,9 @@ class Variant:
 def variants(grid: Sequence[str], *, each: bool = False) -> list[Variant]:
     """Return every combination of the values; if `each`, the preset itself and then one change at a time.
 
-    `recurrence=off` stands for one step in which no query is dropped (the paper's ablation); a prompter of
-    several parts is joined with `+`; a custom list of background queries is not possible here. Raises
-    SettingError if a text is not `name=value,...`, a setting is unknown or repeated, or a value not allowed.
+    `recurrence=off` stands for `WITHOUT_RECURRENCE`; a prompter of several parts is joined with `+`; a custom
+    list of background queries is not possible here. Raises SettingError if a text is not `name=value,...`, a
+    setting is unknown or repeated, or a value is not allowed.
     """
     axes: dict[str, list[tuple[str, str]]] = {}
     for text in grid:
@@ -50,8 +50,7 @@ def variants(grid: Sequence[str], *, each: bool = False) -> list[Variant]:
 def _parsed(name: str, value: str) -> dict[str, Any]:
     """Return the settings that `name=value` changes, by `Setting.key`."""
     if name == "recurrence" and value in SWITCH:
-        # Without the recurrence nothing is scored and no query is dropped: what is left is f alone.
-        return {} if SWITCH[value] else {"max_steps": 1, "theta": 0.0}
+        return {} if SWITCH[value] else dict(WITHOUT_RECURRENCE)
     try:
         return {SETTINGS[name].key: SETTINGS[name].parse(value)}
     except (KeyError, ValueError) as error:

@@ -40,6 +40,9 @@ def evaluate(
 ) -> list[Summary]:
     """Run the missing images of every plan, and return the summaries.
 
+    Raises RunError if a folder holds a run of other settings, or is locked by another process; SettingError
+    if a change or `keep_traces` is not possible.
+
     Parameters
     ----------
     dataset, model
@@ -55,13 +58,6 @@ def evaluate(
     progress
         Callback after each image of each run: the number of records still to come, the outcome, and that
         run's headline score so far, such as "mIoU 41.5"; "" before there is one.
-
-    Raises
-    ------
-    RunError
-        If a folder holds a run of other settings, or is locked by another process.
-    SettingError
-        If a change or `keep_traces` is not possible.
     """
     ids = dataset.ids[:limit]
     variants = [_models(dataset, model, plan.settings) for plan in plans]

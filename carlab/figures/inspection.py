@@ -24,17 +24,14 @@ def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
 
     Prompted images are drawn side by side, regions over the image, and any other array as a table.
 
+    Raises ProbeError if the probe was not recorded in this step or for this image.
+
     Parameters
     ----------
     trace, t, name
         The step, from 0, and the probe.
     token
         The patch whose relations are drawn, from 0, row by row, where the probe has axes "n n".
-
-    Raises
-    ------
-    ProbeError
-        If the probe was not recorded in this step or for this image.
 
     Examples
     --------

@@ -28,6 +28,8 @@ def layer_picture(
 ) -> Image:
     """Paint one layer of a step over the image, each query in its own colour.
 
+    Raises SettingError if there is no such layer.
+
     Parameters
     ----------
     trace, t, layer
@@ -38,11 +40,6 @@ def layer_picture(
         Of the paint, 0 to 1.
     side
         Longest side of the picture, in pixels. It has the image's proportions, but for prompted images.
-
-    Raises
-    ------
-    SettingError
-        If there is no such layer.
 
     Examples
     --------

@@ -22,15 +22,12 @@ PAGE_SIDE = 560
 def write_page(trace: Trace, path: str | os.PathLike[str]) -> Path:
     """Write the page of a trace atomically, and return its path.
 
+    Raises TraceError if the place cannot be written.
+
     Parameters
     ----------
     trace, path
         At most `MOST_NAMED` queries, the most telling ones, have pictures of their own.
-
-    Raises
-    ------
-    TraceError
-        If the place cannot be written.
 
     Examples
     --------

@@ -4,7 +4,7 @@ The same trace gives the same bytes, as long as matplotlib and the installed fon
 """
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -96,17 +96,14 @@ def recurrence_figure(trace: Trace, max_queries: int = 8) -> Figure:
     Each cell shows the class activation map, the mask over the image with an outline at eta, the prompted
     image as the classifier saw it, and the score beside the threshold with its verdict.
 
+    Raises SettingError if `max_queries` is less than 1.
+
     Parameters
     ----------
     trace
         Of a loop of more than `MOST_BANDS` steps, the first ones and the last are drawn.
     max_queries
         Columns, 1 or more; with more queries, the survivors and those that lasted longest are drawn.
-
-    Raises
-    ------
-    SettingError
-        If `max_queries` is less than 1.
 
     Examples
     --------
@@ -232,19 +229,15 @@ def scores_figure(trace: Trace) -> Figure:
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int | float = 150) -> Path:
     """Write a PNG, PDF or SVG atomically, with the same bytes for the same figure, and return its path.
 
+    Raises SettingError if the suffix is another, or `dpi` makes a picture too large to draw; TraceError if
+    the place cannot be written.
+
     Parameters
     ----------
     figure, path
         Any matplotlib figure; the suffix selects the format.
     dpi
         Dots an inch of pixels, 1 or more; print needs 300.
-
-    Raises
-    ------
-    SettingError
-        If the suffix is another, or `dpi` makes a picture too large to draw.
-    TraceError
-        If the place cannot be written.
 
     Examples
     --------
@@ -274,21 +267,18 @@ FIGURES = {"overlay": overlay_figure, "recurrence": recurrence_figure, "scores":
 
 
 def save_figures(
-    trace: Trace, folder: str | os.PathLike[str], stem: str = "", names: Iterable[str] | None = None
+    trace: Trace, folder: str | os.PathLike[str], stem: str = "", names: Sequence[str] = ()
 ) -> list[Path]:
     """Write figures of a trace as `STEM.NAME.png`, or `NAME.png`, and return their paths.
+
+    Raises TraceError if the folder cannot be written.
 
     Parameters
     ----------
     trace, folder, stem
         An existing folder, and the first part of the file names; empty for none.
     names
-        Out of `FIGURES`; None: all.
-
-    Raises
-    ------
-    TraceError
-        If the folder cannot be written.
+        Out of `FIGURES`; all of them by default.
 
     Examples
     --------
@@ -297,8 +287,5 @@ def save_figures(
     ...     [path.name for path in save_figures(trace, folder, "cats", ["overlay", "scores"])]
     ['cats.overlay.png', 'cats.scores.png']
     """
-    files = {
-        name: f"{stem}.{name}.png" if stem else f"{name}.png"
-        for name in (FIGURES if names is None else names)
-    }
-    return [save_figure(FIGURES[name](trace), Path(folder) / file) for name, file in files.items()]
+    paths = {name: Path(folder) / f"{stem}{'.' if stem else ''}{name}.png" for name in names or FIGURES}
+    return [save_figure(FIGURES[name](trace), path) for name, path in paths.items()]

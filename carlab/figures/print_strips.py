@@ -27,15 +27,12 @@ Picture = tuple[Image, str, str]
 def maps_figure(trace: Trace, name: str = "mask.refined", t: int = 0) -> Figure:
     """Draw a recorded map of each query over the image, each in its own range.
 
+    Raises ProbeError if the probe was not recorded, or is no map per query.
+
     Parameters
     ----------
     trace, name, t
         The step, from 0, and a recorded probe of axes "q i j".
-
-    Raises
-    ------
-    ProbeError
-        If the probe was not recorded, or is no map per query.
 
     Examples
     --------
@@ -55,19 +52,15 @@ def patches_figure(
 
     A white frame marks the patch. It is left out of the range: a patch resembles nothing as much as itself.
 
+    Raises ProbeError if the probe was not recorded, or relates no patches; SettingError if a patch lies
+    outside the grid.
+
     Parameters
     ----------
     trace, name
         A recorded probe of axes "n n".
     patches
         Row and column of each patch, from 0.
-
-    Raises
-    ------
-    ProbeError
-        If the probe was not recorded, or relates no patches.
-    SettingError
-        If a patch lies outside the grid.
 
     Examples
     --------
@@ -114,15 +107,12 @@ def prompted_figure(trace: Trace, t: int = 0) -> Figure:
 def regions_figure(trace: Trace, name: str = "refine.regions") -> Figure:
     """Draw recorded regions of the image beside the final masks.
 
+    Raises ProbeError if the probe was not recorded, or holds no regions.
+
     Parameters
     ----------
     trace, name
         A recorded probe of axes "m h w".
-
-    Raises
-    ------
-    ProbeError
-        If the probe was not recorded, or holds no regions.
 
     Examples
     --------

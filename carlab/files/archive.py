@@ -2,11 +2,11 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -21,29 +21,22 @@ KEY = "carlab"
 def write_file(path: str | os.PathLike[str], content: bytes) -> Path:
     """Write `content` to `path` atomically: a reader sees the old file or the new one.
 
-    Raises
-    ------
-    TraceError
-        If the folder is missing or cannot be written; nothing is left behind.
+    Raises TraceError if the folder is missing or cannot be written; nothing is left behind.
     """
     target = Path(path)
-    temporary = None
+    # The name does not repeat the target's: that may fill the 255 bytes a name can have.
+    temporary = target.parent / f".carlab.{uuid4().hex}"
     try:
-        # The name does not repeat the target's: that may fill the 255 bytes a name can have.
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".carlab.", delete=False) as stream:
-            temporary = Path(stream.name)
+        with temporary.open("xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise _not_writable(target, error) from error
-    finally:
-        # Also when the user interrupts; after a success there is nothing to remove.
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+    finally:  # also when the user interrupts; after a success there is nothing to remove
+        with suppress(OSError, ValueError):
+            temporary.unlink(missing_ok=True)
     return target
 
 
@@ -97,9 +90,3 @@ def _not_writable(path: Path, error: Exception) -> TraceError:
         f"expected a place that can be written, got {str(path)!r} ({reason(error)}); "
         "create the folder, or choose another output"
     )
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -40,7 +40,8 @@ DTYPE_ADVICE = {
     "b": "pass `a.astype(np.uint8) * 255`",
     "u2": "pass `((a.astype(np.uint32) + 128) // 257).astype(np.uint8)` if its values run to 65535",
 }
-"""What to do about an array by its dtype kind, or kind and item size."""
+"""What to do about an array by its dtype's kind, or kind and item size."""
+CLIP_ADVICE = "pass `a.clip(0, 255).astype(np.uint8)` if its values run from 0 to 255"
 
 
 def load_image(source: Any) -> UInt8[np.ndarray, "h w 3"]:
@@ -49,18 +50,15 @@ def load_image(source: Any) -> UInt8[np.ndarray, "h w 3"]:
     EXIF orientation is applied, alpha is composited on white, 16-bit grey is scaled by 1/257; ICC profiles
     are ignored, as in CLIP's own preprocessing.
 
+    Raises ImageError if it cannot be read, holds several frames, has more than `MAX_PIXELS` pixels, or has
+    values whose brightness would be a guess.
+
     Parameters
     ----------
     source
         Path (str or PathLike) or content (bytes, bytearray, memoryview) of a PNG, JPEG, WEBP, BMP, TIFF, GIF
         or PPM file with one frame; a `PIL.Image.Image`; or a uint8 array, (h, w), (h, w, 1), (h, w, 3) or
         (h, w, 4), 0 to 255.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be read, holds several frames, has more than `MAX_PIXELS` pixels, or has values whose
-        brightness would be a guess.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -261,17 +259,14 @@ def _check_array(array: Shaped[np.ndarray, "..."]) -> None:
     if array.size == 0:
         raise ImageError(f"expected at least one pixel, got {name}; check where it was cut out")
     if array.dtype != np.uint8:
-        raise ImageError(f"expected uint8, 0 to 255, got {array.dtype}; {_dtype_advice(array.dtype)}")
+        kind = array.dtype.kind if array.dtype.kind in DTYPE_ADVICE else array.dtype.str[1:]
+        advice = DTYPE_ADVICE.get(kind, CLIP_ADVICE)
+        raise ImageError(f"expected uint8, 0 to 255, got {array.dtype}; {advice}")
     if array.ndim == 3 and array.shape[2] not in (1, 3, 4):
         channels_first = array.shape[0] in (1, 3, 4)
         advice = "pass `a.transpose(1, 2, 0)`" if channels_first else "keep 1, 3 or 4 of its channels"
         raise ImageError(f"expected rows x columns x 3, got {name}; {advice}")
     _check_size(array.shape[0], array.shape[1], name)
-
-
-def _dtype_advice(dtype: np.dtype) -> str:
-    advice = DTYPE_ADVICE.get(dtype.kind) or DTYPE_ADVICE.get(f"{dtype.kind}{dtype.itemsize}")
-    return advice or "pass `a.clip(0, 255).astype(np.uint8)` if its values run from 0 to 255"
 
 
 def _type_advice(source: object) -> str:

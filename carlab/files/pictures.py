@@ -80,9 +80,7 @@ def edge(labels: Shaped[np.ndarray, "h w"], mode: str = "inner") -> Bool[np.ndar
 
 
 def paint(
-    image: UInt8[np.ndarray, "h w 3"],
-    labels: Integer[np.ndarray, "h2 w2"],
-    opacity: float = 0.55,
+    image: UInt8[np.ndarray, "h w 3"], labels: Integer[np.ndarray, "h2 w2"], opacity: float = 0.55
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Paint a label map of any size over an image, with darker outlines.
 

@@ -20,7 +20,7 @@ encode 0 8
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -89,11 +89,9 @@ def record(*patterns: str) -> Iterator[dict[str, np.ndarray]]:
         yield recording.probes
 
 
-@contextmanager
-def measure() -> Iterator[Recording]:
+def measure() -> AbstractContextManager[Recording]:
     """Measure the seconds and forward passes of everything inside the `with`."""
-    with collect(Recording()) as cost:
-        yield cost
+    return collect(Recording())
 
 
 @contextmanager
@@ -104,10 +102,7 @@ def edit(name: str, fn: Callable[[Any], Any]) -> Iterator[None]:
     returns one of the same shape; edits of one probe apply in the order in which they were opened. While any
     edit is open no cache is read or filled.
 
-    Raises
-    ------
-    ProbeError
-        If there is no such probe; later, if `fn` changes shape or type.
+    Raises ProbeError if there is no such probe; later, if `fn` changes shape or type.
     """
     check_patterns((name,), exact=True)
     token = open_edits.set((*open_edits.get(), (name, fn)))

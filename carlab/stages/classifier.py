@@ -23,6 +23,8 @@ ENSEMBLES = ("embeddings", "probabilities")
 class TemplateClassifier:
     """Scores prompted images against queries written in several templates.
 
+    Raises SettingError or QueryError if `ensemble` or `fit` is unknown, or a template has no `{}`.
+
     Parameters
     ----------
     backbone
@@ -40,11 +42,6 @@ class TemplateClassifier:
         How many last vision blocks are left out; the release leaves out one (quirk 2).
     side
         Input side in pixels; None: the backbone's own.
-
-    Raises
-    ------
-    SettingError, QueryError
-        If `ensemble` or `fit` is unknown, or there is no template, or one without `{}`.
 
     Examples
     --------

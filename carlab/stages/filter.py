@@ -13,6 +13,8 @@ from carlab.hooks import probe
 class Threshold:
     """Keep query k when P_t[k, k] > theta (paper, equation 3).
 
+    Raises SettingError if theta is not in [0, 1].
+
     Parameters
     ----------
     theta
@@ -20,11 +22,6 @@ class Threshold:
     keep_best
         True, as released: when no query passes, the best one is kept. False: the result may be "nothing
         present".
-
-    Raises
-    ------
-    SettingError
-        If theta is not in [0, 1].
 
     Examples
     --------

@@ -314,10 +314,7 @@ PROMPTS: dict[str, type[Prompt]] = {
 def prompts(names: Iterable[str]) -> Prompt:
     """Build a prompt from names; "gray" is "grey".
 
-    Raises
-    ------
-    SettingError
-        If a name is unknown or there is none.
+    Raises SettingError if a name is unknown or there is none.
 
     Examples
     --------

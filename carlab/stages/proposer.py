@@ -37,7 +37,6 @@ VJP_CHUNK_BYTES = 2**28
 EVIDENCE_BYTES = 2**26
 """Limit of the cache of evidence of one photo: 20,000 texts at 800 patches."""
 
-
 Key = str | tuple[str, ...]
 """Of evidence: a text, or the texts of a background."""
 
@@ -92,6 +91,8 @@ class GradCam:
 
     A variant overrides `gather`, or `closed_form`; nothing else knows how a map is made.
 
+    Raises SettingError or QueryError if the weight is negative, or a template has not exactly one `{}`.
+
     Parameters
     ----------
     backbone
@@ -109,11 +110,6 @@ class GradCam:
     keep_probability
         As released, scale each map by p_k before min-max. It cancels but for the 1e-15 in the denominator,
         and matters only where p_k is tiny.
-
-    Raises
-    ------
-    SettingError, QueryError
-        If the weight is negative, or a template has not exactly one `{}`.
 
     Examples
     --------
@@ -151,12 +147,8 @@ class GradCam:
     def prepare(self, photo: Photo, queries: Sequence[str], background: tuple[str, ...]) -> Proposals:
         """Run the trunk once and gather the evidence of the first step.
 
-        Raises
-        ------
-        QueryError
-            If a text has more tokens than the model reads.
-        BackboneError
-            If the model returns NaN or infinity.
+        Raises QueryError if a text has more tokens than the model reads; BackboneError if the model returns
+        NaN or infinity.
         """
         get = photo.cache.get
         trunk = get(("trunk", self.backbone), lambda: self.backbone.trunk(photo.image))

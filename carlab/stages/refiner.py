@@ -50,6 +50,8 @@ class DenseCrf:
     Labels are the background and the survivors; the background's probability is
     (1 - max_k mask_k) ** background_power.
 
+    Raises SettingError if the power is not positive or there is no iteration.
+
     Parameters
     ----------
     background_power
@@ -69,11 +71,6 @@ class DenseCrf:
     max_volume
         Labels times pixels that are refined at full size; beyond it the CRF works on a smaller image and its
         labels are enlarged, because its memory grows with that product.
-
-    Raises
-    ------
-    SettingError
-        If the power is not positive or there is no iteration.
 
     Examples
     --------

@@ -32,17 +32,14 @@ class Superpixels:
 
     They stand in for SAM where its weights are not at hand, and know nothing of objects.
 
+    Raises SettingError if there is no scale, one is not positive, or the share is not in [0, 1].
+
     Parameters
     ----------
     scales
         Preference for larger regions; each scale gives a partition of the image.
     sigma, smallest
         Smoothing before, in pixels; the smallest region, as a share of the image.
-
-    Raises
-    ------
-    SettingError
-        If there is no scale, one is not positive, or the share is not in [0, 1].
 
     Examples
     --------
@@ -79,6 +76,8 @@ class RegionMatch:
     A region matches when its intersection with the mask over the smaller of the two (IoM) exceeds `iom`; the
     union replaces the mask when its IoU with it exceeds `iou`. Masks may overlap then.
 
+    Raises SettingError if a threshold is not in [0, 1].
+
     Parameters
     ----------
     base
@@ -87,11 +86,6 @@ class RegionMatch:
         `carlab.backbones.sam.load_sam(...)`, as in the paper, or `Superpixels()`.
     iom, iou
         In [0, 1]; the paper's IoM depends on the data set (0.5 to 0.7), its IoU is 0.7, the release's 0.9.
-
-    Raises
-    ------
-    SettingError
-        If a threshold is not in [0, 1].
 
     Examples
     --------

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from carlab.errors import TraceError
+from carlab.files.shapes import Mask
 from carlab.trace.trace import Trace
 
 
@@ -36,15 +37,12 @@ class Comparison:
 def compare(a: Trace, b: Trace) -> Comparison:
     """Compare two traces of one image.
 
+    Raises TraceError if the images differ in size.
+
     Parameters
     ----------
     a, b
         They may have different queries, settings and numbers of steps.
-
-    Raises
-    ------
-    TraceError
-        If the images differ in size.
 
     Examples
     --------
@@ -58,11 +56,20 @@ def compare(a: Trace, b: Trace) -> Comparison:
             "compare runs of the same image"
         )
     was, now = ({"queries": list(trace.queries), **trace.settings} for trace in (a, b))
+    queries = list(dict.fromkeys((*a.queries, *b.queries)))
+    mine, theirs = (  # label maps in one numbering
+        np.array([0, *(queries.index(query) + 1 for query in trace.queries)])[trace.labels]
+        for trace in (a, b)
+    )
     return Comparison(
         settings=tuple(differences(was, now)),
         kept=tuple(_kept_only(a, b, t) for t in range(max(len(a.steps), len(b.steps)))),
-        iou={query: _iou(a, b, query) for query in a.queries if query in b.queries},
-        agreement=_agreement(a, b),
+        iou={
+            query: _iou(mine == label, theirs == label)
+            for label, query in enumerate(queries, 1)
+            if query in a.queries and query in b.queries
+        },
+        agreement=float((mine == theirs).mean()),
     )
 
 
@@ -78,25 +85,13 @@ def differences(a: Any, b: Any, name: str = "") -> list[tuple[str, Any, Any]]:
 
 
 def _kept_only(a: Trace, b: Trace, t: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    kept = [
-        [trace.queries[index] for index in trace.steps[min(t, len(trace.steps) - 1)].survivors]
-        for trace in (a, b)
-    ]
-    only_a, only_b = (
-        tuple(query for query in one if query not in other) for one, other in (kept, kept[::-1])
-    )
-    return only_a, only_b
-
-
-def _iou(a: Trace, b: Trace, query: str) -> float:
-    mine, theirs = (trace.labels == trace.queries.index(query) + 1 for trace in (a, b))
-    union = (mine | theirs).sum()
-    return float((mine & theirs).sum() / union) if union else 1.0
-
-
-def _agreement(a: Trace, b: Trace) -> float:
-    numbers = {query: number for number, query in enumerate(dict.fromkeys((*a.queries, *b.queries)), 1)}
+    steps = (trace.steps[min(t, len(trace.steps) - 1)] for trace in (a, b))
     mine, theirs = (
-        np.array([0, *(numbers[query] for query in trace.queries)])[trace.labels] for trace in (a, b)
+        [trace.queries[k] for k in step.survivors] for trace, step in zip((a, b), steps, strict=True)
     )
-    return float((mine == theirs).mean())
+    return tuple(q for q in mine if q not in theirs), tuple(q for q in theirs if q not in mine)
+
+
+def _iou(a: Mask, b: Mask) -> float:
+    union = (a | b).sum()
+    return float((a & b).sum() / union) if union else 1.0

@@ -1,6 +1,6 @@
 """What made a trace: versions, weights, and every setting, as JSON values."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -48,3 +48,14 @@ def _version(distribution: str) -> str:
         return version(distribution)
     except PackageNotFoundError:  # run from a checkout that was not installed
         return "unknown"
+
+
+def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield dotted names and values of nested mappings and lists, as text; plain lists are one leaf."""
+    if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
+        value = dict(enumerate(value))
+    if not isinstance(value, Mapping):
+        yield name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        return
+    for key, item in value.items():
+        yield from leaves(item, f"{name}.{key}" if name else str(key))

@@ -48,12 +48,8 @@ def shorten(text: str, width: int = NAME_WIDTH) -> str:
 
 def printable(text: str) -> str:
     """Return the text without control and direction characters: it cannot move a cursor or reorder a line."""
-    return "".join("\ufffd" if _harms(letter) else letter for letter in text)
-
-
-def _harms(letter: str) -> bool:
-    control = unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
-    return (control and letter not in JOINERS) or letter in NOT_XML
+    hidden = {letter for letter in text if unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}
+    return text.translate(dict.fromkeys(map(ord, hidden - {*JOINERS} | {*NOT_XML}), "\ufffd"))
 
 
 def columns(text: str) -> int:

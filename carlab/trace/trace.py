@@ -192,10 +192,7 @@ class Trace:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write one safetensors file, atomically, and return its path.
 
-        Raises
-        ------
-        TraceError
-            If the place cannot be written; an existing file stays.
+        Raises TraceError if the place cannot be written; an existing file stays.
         """
         return write_archive(path, *self.to_arrays())
 
@@ -269,7 +266,11 @@ class Trace:
         return (
             all(my_data[name] == their_data[name] for name in my_data if name not in COST)
             and mine.keys() == theirs.keys()
-            and all(_equal(mine[name], theirs[name]) for name in mine)
+            and all(
+                value.dtype == theirs[name].dtype
+                and np.array_equal(value, theirs[name], equal_nan=value.dtype.kind == "f")
+                for name, value in mine.items()
+            )
         )
 
     __hash__ = None  # type: ignore[assignment]  # compared by content, and arrays can be edited
@@ -315,7 +316,3 @@ def _metadata_fits(trace: Trace) -> bool:
     numbers = [trace.threshold, trace.settings.get("mask_threshold", 0.5), *trace.seconds.values()]
     numbers += [*trace.passes.values(), *(value for step in trace.steps for value in step.seconds.values())]
     return all(isinstance(one, str) for one in texts) and all(isinstance(one, int | float) for one in numbers)
-
-
-def _equal(a: np.ndarray, b: np.ndarray) -> bool:
-    return a.dtype == b.dtype and np.array_equal(a, b, equal_nan=a.dtype.kind == "f")

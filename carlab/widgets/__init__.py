@@ -1,19 +1,10 @@
 """Interactive views of a Trace, for Jupyter; only the Lab, when it runs a model, needs torch."""
 
-from carlab.widgets.base import TraceWidget, linked
-from carlab.widgets.compare import Compare
-from carlab.widgets.inspector import ProbeInspector
-from carlab.widgets.lab import Lab
-from carlab.widgets.player import RecurrencePlayer
-from carlab.widgets.scores import ScoreMatrix, ScorePlot
-
-__all__ = [
-    "Compare",
-    "Lab",
-    "ProbeInspector",
-    "RecurrencePlayer",
-    "ScoreMatrix",
-    "ScorePlot",
-    "TraceWidget",
-    "linked",
-]
+from carlab.widgets.base import TraceWidget as TraceWidget
+from carlab.widgets.base import linked as linked
+from carlab.widgets.compare import Compare as Compare
+from carlab.widgets.inspector import ProbeInspector as ProbeInspector
+from carlab.widgets.lab import Lab as Lab
+from carlab.widgets.player import RecurrencePlayer as RecurrencePlayer
+from carlab.widgets.scores import ScoreMatrix as ScoreMatrix
+from carlab.widgets.scores import ScorePlot as ScorePlot

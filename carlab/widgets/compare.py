@@ -19,17 +19,14 @@ class Compare(widgets.VBox):
     Trait: `step` of both. The players are `a` and `b`; `a.query`, `a.layer` and `a.opacity` lead those of
     `b`.
 
+    Raises TraceError if the images differ in size.
+
     Parameters
     ----------
     a, b
         Traces of one image; their queries may differ.
     names
         Headings of the two.
-
-    Raises
-    ------
-    TraceError
-        If the images differ in size.
 
     Examples
     --------

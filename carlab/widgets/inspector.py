@@ -23,11 +23,6 @@ class ProbeInspector(TraceWidget):
     Traits, beside those of `TraceWidget`: `probe`, a name, "" if none was recorded; `token`, the patch whose
     row is shown where a probe relates patches to patches: a click on the image or the map selects it.
 
-    Parameters
-    ----------
-    trace, options
-        See `TraceWidget`.
-
     Examples
     --------
     >>> probed = replace(trace, probes={"filter.scores": np.array([0.8, 0.8, 0.12])})

@@ -26,11 +26,6 @@ class RecurrencePlayer(TraceWidget):
     If a `query` is selected only that one is painted; the list has a search. Traits, beside those of
     `TraceWidget`: `layer`, one of `carlab.figures.layers.LAYERS`, and `opacity` of the paint, in [0, 1].
 
-    Parameters
-    ----------
-    trace, options
-        See `TraceWidget`.
-
     Examples
     --------
     >>> player = RecurrencePlayer(trace, layer="CAM")

@@ -16,11 +16,6 @@ class ScorePlot(TraceWidget):
     A click on a line selects its query. Trait, beside those of `TraceWidget`: `top`, how many queries are
     drawn by name. The dotted line marks the `step`.
 
-    Parameters
-    ----------
-    trace, options
-        See `TraceWidget`.
-
     Examples
     --------
     >>> plot = ScorePlot(trace, top=2)
@@ -60,11 +55,6 @@ class ScoreMatrix(TraceWidget):
     """Show the probabilities of a step as a heat map: a row a prompted image, a column a query.
 
     A click on a row selects its query.
-
-    Parameters
-    ----------
-    trace, options
-        See `TraceWidget`.
 
     Examples
     --------

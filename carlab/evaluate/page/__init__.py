@@ -7,7 +7,6 @@ from functools import partial
 from hashlib import sha256
 from math import isnan
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -53,7 +52,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=_finalize,
+        finalize=lambda value: printable(value) if type(value) is str else value,
     )
     environment.filters |= {
         "percent": partial(percent, none="–"),
@@ -64,10 +63,6 @@ def _environment() -> Environment:
     }
     environment.tests["known"] = lambda value: not isnan(value)
     return environment
-
-
-def _finalize(value: Any) -> Any:
-    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _css_length(value: float | int, low: float | int = 0, high: float | int = 1) -> str:

@@ -1,7 +1,7 @@
 """Compute what the sections of the page show beside the summaries; the template decides how."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from carlab.errors import RunError
 from carlab.evaluate.folder import RunFolder
@@ -10,6 +10,7 @@ from carlab.evaluate.summary import Summary, difference
 from carlab.files.pictures import OKABE_ITO, colour_hex
 from carlab.metrics.bootstrap import Interval
 from carlab.metrics.kept import Kept
+from carlab.trace.provenance import leaves
 
 RUN_COLOURS = (4, 0, 2, 6, 5, 1, 3)
 """Indices into Okabe and Ito's palette: the first ones are visible on white and on black."""
@@ -65,14 +66,3 @@ def manifest_lines(runs: Sequence[PageRun]) -> list[tuple[str, list[str]]]:
     names = dict.fromkeys(name for values in found for name in values)
     lines = [(name, [values.get(name, "") for values in found]) for name in names]
     return sorted(lines, key=lambda line: len(set(line[1])) == 1)
-
-
-def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield dotted names and values of nested mappings and lists, as text; plain lists are one leaf."""
-    if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
-        value = dict(enumerate(value))
-    if not isinstance(value, Mapping):
-        yield name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        return
-    for key, item in value.items():
-        yield from leaves(item, f"{name}.{key}" if name else str(key))

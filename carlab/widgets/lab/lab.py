@@ -39,6 +39,8 @@ class Lab(widgets.VBox):
 
     Traits: `trace` (the latest, None before the first), `state` (its settings), `busy`.
 
+    Raises ImageError if the image cannot be read. Later errors are shown in the Lab itself.
+
     Parameters
     ----------
     image
@@ -49,11 +51,6 @@ class Lab(widgets.VBox):
         Where the settings start: a preset, others can be chosen in the Lab, or a model of one's own.
     record
         Patterns of probes to record, e.g. `["cam.*"]`.
-
-    Raises
-    ------
-    ImageError
-        If the image cannot be read. Later errors are shown in the Lab itself.
 
     Examples
     --------
