@@ -206,9 +206,9 @@ class Lab(widgets.VBox):
         with ALONE:
             for place, view in enumerate(self.views[1:]):
                 view.visible = place == self.tabs.selected_index
-            self._compare()
+            self._show_difference()
 
-    def _compare(self) -> None:
+    def _show_difference(self) -> None:
         """Show the difference between the pinned and the present run, if the tab is open."""
         if self.trace is None or self.pinned is None or self.tabs.selected_index != COMPARE:
             return
@@ -234,7 +234,7 @@ class Lab(widgets.VBox):
         with ALONE:
             if self.trace is not None:
                 self.pinned = self.trace
-                self._compare()  # where the tab is open already
+                self._show_difference()  # where the tab is open already
                 self.tabs.selected_index = COMPARE
 
     def _export(self, _: Any) -> None:
