@@ -203,7 +203,7 @@ def matrix_chart(trace: Trace, t: int = 0, query: int = -1, top: int = MOST_NAME
     figure = blank(380)
     figure.add_heatmap(**matrix(trace, t, query, top))
     figure.update_yaxes(autorange="reversed", title="prompted image of", showgrid=False)
-    return figure.update_xaxes(title="read as", side="bottom", showgrid=False, tickangle=-40)
+    return figure.update_xaxes(title="query", side="bottom", showgrid=False, tickangle=-40)
 
 
 def matrix(trace: Trace, t: int, query: int = -1, top: int = MOST_NAMED) -> dict[str, Any]:
@@ -218,6 +218,6 @@ def matrix(trace: Trace, t: int, query: int = -1, top: int = MOST_NAMED) -> dict
     names = [label(trace.queries[index], 18) for index in step.active[shown]]
     axis = [f"{number}. {name}" for number, name in enumerate(names, 1)]  # two names may be cut to one
     look = {"colorscale": "Viridis", "colorbar": {"thickness": 12}, "zmin": 0, "zmax": 1}
-    look["hovertemplate"] = "image of %{y}<br>read as %{x}: %{z:.3f}<extra></extra>"
+    look["hovertemplate"] = "prompted image of %{y}<br>query %{x}: %{z:.3f}<extra></extra>"
     look["texttemplate"] = "%{z:.2f}" if len(names) <= MOST_NAMED else ""
     return {"z": step.probs[shown][:, shown], "x": axis, "y": axis, **look}

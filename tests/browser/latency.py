@@ -19,7 +19,7 @@ from tests.browser.jupyter import output, run_notebook, serve
 
 KEYS, REST = 20, 600
 """Keys pressed on each slider, and milliseconds between two."""
-WORDS = ["space shuttle", "flag", "airplane", "bicycle", "dog"]
+QUERIES = ["space shuttle", "flag", "airplane", "bicycle", "dog"]
 CELLS = [
     "from carlab import Trace\n"
     "from carlab.widgets import *\n"
@@ -29,7 +29,7 @@ CELLS = [
     "linked(RecurrencePlayer(a), ScoreMatrix(a))",
     "linked(RecurrencePlayer(a), ProbeInspector(a, probe='cam.raw'))",
     "Compare(a, b)",
-    f"lab = Lab(data.astronaut(), {WORDS}); lab",
+    f"lab = Lab(data.astronaut(), {QUERIES}); lab",
     "lab.wait()",
 ]
 ROWS = (
@@ -38,7 +38,7 @@ ROWS = (
     (3, "step", ("", "probe inspector, maps")),
     (4, "step", ("compare, left", "compare, right")),
     (5, "theta", ("", "Lab, scores")),
-    (5, "opacity", ("Lab, photo",)),
+    (5, "opacity", ("Lab, image",)),
 )
 """Cell, slider, and the figures of the cell in order, those by name that are reported."""
 WATCH = """(figures) => {
@@ -56,7 +56,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home, serve(Path(home)) as server, sync_playwright() as playwright:
         for name, theta in (("a", 0.1), ("b", 0.4)):
             model = carlab.change(carlab.load(), theta=theta)
-            model(data.astronaut(), WORDS, record=["cam.*"]).save(server.root / f"{name}.safetensors")
+            model(data.astronaut(), QUERIES, record=["cam.*"]).save(server.root / f"{name}.safetensors")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page = browser.new_page(viewport=LAPTOP)
         run_notebook(page, server.write("latency.ipynb", CELLS), len(CELLS))
