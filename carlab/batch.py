@@ -4,7 +4,7 @@ Memory holds a few images at a time, however many there are.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from loky import get_reusable_executor
 
-from carlab.errors import CarlabError, SettingError
+from carlab.errors import CarlabError, QueryError, SettingError
 from carlab.files.shapes import Image, Maps, Masks
 from carlab.hooks import Recording, charge, measure
 from carlab.photo import Photo
@@ -26,39 +26,61 @@ IDLE = 60
 """Seconds after which an idle process for refinement ends."""
 
 
+class Request(NamedTuple):
+    """Queries to run on the image of a job, in one run of each model.
+
+    Parameters
+    ----------
+    queries, background
+        As `ClipAsRnn` takes them.
+    models
+        One trace is made for each. None: the model of `run_many`.
+    partial
+        Leave out a query that a model cannot read, such as one with too many tokens; an error only if none
+        is left.
+    """
+
+    queries: Sequence[str]
+    background: Sequence[str] | None = None
+    models: Sequence[ClipAsRnn] | None = None
+    partial: bool = False
+
+
 class Job(NamedTuple):
-    """An image to run, and the models to run on it.
+    """An image, and what to run on it; all requests share its trunk pass and its encoded prompted images.
 
     Parameters
     ----------
     image
         As `ClipAsRnn` takes it, or an error that is returned in the place of its traces.
-    queries, background
-        As `ClipAsRnn` takes them.
-    models
-        One trace is made for each; all share the image's trunk pass and its encoded prompted images. None:
-        the model of `run_many`.
+    requests
+        Each yields a list of traces, or an error of its own.
     """
 
     image: Any
-    queries: Sequence[str]
-    background: Sequence[str] | None = None
-    models: Sequence[ClipAsRnn] | None = None
+    requests: Sequence[Request]
+
+
+Result = list[Trace] | CarlabError
+"""Of a request: a trace for each of its models, or why there is none."""
 
 
 @dataclass
 class _Group:
-    """Jobs that go through the loop together: for each its runs, or an error."""
+    """Jobs that go through the loop together: for each request of each job its runs, or an error."""
 
-    results: list[list[Run] | CarlabError] = field(default_factory=list)
+    results: list[list[list[Run] | CarlabError]] = field(default_factory=list)
     refining: dict[tuple[Any, ...], "Future[Any]"] = field(default_factory=dict)
     """Refinements in another process, by photo and key."""
 
 
 def run_many(
     model: ClipAsRnn, jobs: Iterable[Job], *, together: int = 4, workers: int = 1
-) -> Iterator[list[Trace] | CarlabError]:
-    """Run every job, in order; a job that cannot be run yields its error in place of its traces.
+) -> Iterator[list[Result]]:
+    """Run every job, in order, and yield the result of each of its requests.
+
+    An image that cannot be read is the error of all its requests; queries that cannot be used are that of
+    theirs alone.
 
     Raises SettingError if `together` is less than 1 or `workers` less than 0.
 
@@ -75,9 +97,9 @@ def run_many(
 
     Examples
     --------
-    >>> jobs = [Job(image, ["cat"]), Job(b"no image", ["cat"])]
-    >>> [type(result).__name__ for result in run_many(model, jobs, workers=0)]
-    ['list', 'ImageError']
+    >>> jobs = [Job(image, [Request(["cat"]), Request([])]), Job(b"no image", [Request(["cat"])])]
+    >>> [[type(result).__name__ for result in job] for job in run_many(model, jobs, workers=0)]
+    [['list', 'QueryError'], ['ImageError']]
     """
     if together < 1 or workers < 0:
         raise SettingError(
@@ -114,8 +136,9 @@ def _decoded(image: Any) -> Photo:
 
 def _run_group(model: ClipAsRnn, jobs: Sequence[tuple[Job, "Future[Photo]"]], workers: int) -> _Group:
     """Run the loop for all jobs of a group, and start their refinement."""
-    group = _Group([_runs(model, job, photo) for job, photo in jobs])
-    runs = [run for result in group.results if isinstance(result, list) for run in result]
+    group = _Group([[_runs(model, one, photo) for one in job.requests] for job, photo in jobs])
+    results = [result for job in group.results for result in job]
+    runs = [run for result in results if isinstance(result, list) for run in result]
     recur(runs, model.batch)
     for run in runs:
         key = (run.photo, run.refine_key)
@@ -126,12 +149,27 @@ def _run_group(model: ClipAsRnn, jobs: Sequence[tuple[Job, "Future[Photo]"]], wo
     return group
 
 
-def _runs(model: ClipAsRnn, job: Job, photo: "Future[Photo]") -> list[Run] | CarlabError:
+def _runs(model: ClipAsRnn, request: Request, photo: "Future[Photo]") -> list[Run] | CarlabError:
+    models = [model] if request.models is None else request.models
+
+    def started(queries: Sequence[str]) -> list[Run]:
+        return [Run(one, photo.result(), queries, request.background) for one in models]
+
     try:
-        models = [model] if job.models is None else job.models
-        return [Run(one, photo.result(), job.queries, job.background) for one in models]
+        return started(request.queries)
+    except QueryError as error:
+        read = [one for one in request.queries if _can_run(started, one)] if request.partial else []
+        return _runs(model, request._replace(queries=read, partial=False), photo) if read else error
     except CarlabError as error:
         return error
+
+
+def _can_run(started: Callable[[Sequence[str]], list[Run]], query: str) -> bool:
+    try:
+        started([query])
+    except QueryError:
+        return False
+    return True
 
 
 def _refined_elsewhere(refiner: Refiner, image: Image, masks: Maps) -> tuple[Masks, Recording]:
@@ -140,15 +178,17 @@ def _refined_elsewhere(refiner: Refiner, image: Image, masks: Maps) -> tuple[Mas
     return final, cost
 
 
-def _finished(group: _Group) -> Iterator[list[Trace] | CarlabError]:
-    """Yield the traces of each job of a group, once its masks are refined."""
+def _finished(group: _Group) -> Iterator[list[Result]]:
+    """Yield the results of each job of a group, once its masks are refined."""
 
     def trace(run: Run) -> Trace:
         future = group.refining.get((run.photo, run.refine_key))
         return run.trace() if future is None else run.trace(lambda *_: _awaited(future))
 
-    for result in group.results:
-        yield result if isinstance(result, CarlabError) else [trace(run) for run in result]
+    for job in group.results:
+        yield [
+            result if isinstance(result, CarlabError) else [trace(run) for run in result] for result in job
+        ]
 
 
 def _awaited(future: "Future[Any]") -> tuple[Masks, dict[str, np.ndarray]]:

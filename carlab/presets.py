@@ -13,7 +13,7 @@ from typing import Any
 from carlab.backbones import load_backbone
 from carlab.backbones.base import FrozenVlm
 from carlab.errors import check_choice
-from carlab.queries import BACKGROUNDS
+from carlab.queries import BACKGROUNDS, CAM_TEMPLATE
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.affinity import Affinity
 from carlab.stages.classifier import TemplateClassifier
@@ -81,8 +81,11 @@ NUMBERS: dict[str, Numbers] = {
 
 RELEASED: dict[str, Any] = {"positions": "bilinear half", "side_multiple": 16}
 """Settings of a backbone as released (quirks 8 and 14)."""
-RELEASED_IOU = 0.9
-"""The released code keeps the union of the matched regions only above this; the paper writes 0.7."""
+RELEASED_MATCH: dict[str, Any] = {"iou": 0.9, "least_common": 0.2, "keep_best": True}
+"""Of the match to regions as released, where the data set's own configuration says no other; the paper writes
+an IoU of 0.7 and nothing of the others."""
+RELEASED_LEAST = {"voc": 0.05}
+"""`least_common` by data set: the one configuration of the release that names it."""
 
 PRESETS = (
     "offline",
@@ -197,7 +200,7 @@ def _reference(dataset: str, f: FrozenVlm, g: FrozenVlm) -> ClipAsRnn:
             keep_probability=True,
         ),
         prompter=prompts(numbers.prompts).as_released(),
-        classifier=TemplateClassifier(g, ensemble="probabilities", fit="crop", skip_blocks=1),
+        classifier=_classifier(numbers, g, ensemble="probabilities", fit="crop", skip_blocks=1),
         filter=Threshold(numbers.theta, keep_best=True),
         refiner=DenseCrf(compete=not numbers.referring, released_image=True),
         mask_threshold=numbers.eta,
@@ -214,13 +217,20 @@ def _paper(dataset: str, f: FrozenVlm, g: FrozenVlm) -> ClipAsRnn:
     return ClipAsRnn(
         proposer=GradCam(f, affinity=Affinity(numbers.box), compete=not numbers.referring),
         prompter=prompts(numbers.paper_prompts or numbers.prompts),
-        classifier=TemplateClassifier(g),
+        classifier=_classifier(numbers, g),
         filter=Threshold(theta, keep_best=False),
         refiner=DenseCrf(compete=not numbers.referring),
         mask_threshold=numbers.eta,
         background=BACKGROUNDS["all"],
         name=f"paper/{dataset}",
     )
+
+
+def _classifier(numbers: Numbers, g: FrozenVlm, **options: Any) -> TemplateClassifier:
+    """Return the classifier; in referring use one template and one softmax (quirk 12)."""
+    if numbers.referring:
+        options |= {"templates": (CAM_TEMPLATE,), "ensemble": "embeddings"}
+    return TemplateClassifier(g, **options)
 
 
 def stuff_pass(model: ClipAsRnn) -> ClipAsRnn:
@@ -235,7 +245,7 @@ def stuff_pass(model: ClipAsRnn) -> ClipAsRnn:
 def match_regions(model: ClipAsRnn, name: str) -> ClipAsRnn:
     """Return the model with its final masks matched to regions of the image (docs/method.md, section 7).
 
-    The thresholds are those of the model's preset: IoM by data set, IoU 0.9 as released and 0.7 elsewhere.
+    The thresholds are those of the model's preset: IoM by data set, `RELEASED_MATCH` as released.
     A SAM computes on the device of the classifier. Raises BackboneError if it cannot be found or reached.
 
     Parameters
@@ -248,8 +258,10 @@ def match_regions(model: ClipAsRnn, name: str) -> ClipAsRnn:
     """
     base = model.refiner.base if isinstance(model.refiner, RegionMatch) else model.refiner
     kind, _, dataset = model.name.partition("/")
-    iom = NUMBERS[dataset].iom if dataset in NUMBERS else RegionMatch.iom
-    iou = RELEASED_IOU if kind == "reference" else RegionMatch.iou
+    options: dict[str, Any] = {"iom": NUMBERS[dataset].iom} if dataset in NUMBERS else {}
+    if kind == "reference":
+        options |= RELEASED_MATCH
+        options["least_common"] = RELEASED_LEAST.get(dataset, options["least_common"])
     regions: RegionMaker = Superpixels()
     if name != SUPERPIXELS:
         from carlab.backbones.sam import load_sam
@@ -257,4 +269,4 @@ def match_regions(model: ClipAsRnn, name: str) -> ClipAsRnn:
         g = model.classifier
         device = str(g.backbone.device) if isinstance(g, TemplateClassifier) else "cpu"
         regions = load_sam(name, device=device)
-    return replace(model, refiner=RegionMatch(base, regions, iom, iou))
+    return replace(model, refiner=RegionMatch(base, regions, **options))

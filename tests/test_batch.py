@@ -1,6 +1,7 @@
 """Many photos at once: the same traces as one by one, in order, with shared batches and bounded memory."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -8,7 +9,7 @@ from itertools import count
 import numpy as np
 import pytest
 
-from carlab.batch import Job, run_many
+from carlab.batch import Job, Request, run_many
 from carlab.errors import ImageError, QueryError, SettingError
 from carlab.hooks import edit, record
 from carlab.recurrence import ClipAsRnn
@@ -23,16 +24,16 @@ def photos(number: int) -> list[np.ndarray]:
 
 
 def jobs(number: int) -> list[Job]:
-    return [Job(photo, WORDS[: 2 + k % 2]) for k, photo in enumerate(photos(number))]
+    return [Job(photo, [Request(WORDS[: 2 + k % 2])]) for k, photo in enumerate(photos(number))]
 
 
 @pytest.mark.parametrize("together", [1, 3])
 @pytest.mark.parametrize("workers", [0, 1])
 def test_many_is_one_by_one(tiny: ClipAsRnn, together: int, workers: int) -> None:
     model = replace(tiny, filter=Threshold(0.34), refiner=DenseCrf(iterations=2))
-    expected = [model(job.image, job.queries) for job in jobs(5)]
+    expected = [model(job.image, job.requests[0].queries) for job in jobs(5)]
     results = list(run_many(model, jobs(5), together=together, workers=workers))
-    for (trace,), alone in zip(results, expected, strict=True):
+    for ((trace,),), alone in zip(results, expected, strict=True):
         assert trace.queries == alone.queries
         for name in ("trunk", "vjp", "image encode"):
             assert trace.passes[name] == alone.passes[name]
@@ -54,7 +55,7 @@ def test_pictures_of_several_photos_share_a_batch(tiny: ClipAsRnn, monkeypatch: 
 
 def test_runs_of_one_photo_share_its_pictures(tiny: ClipAsRnn) -> None:
     models = [replace(tiny, max_steps=1, filter=Threshold(theta)) for theta in (0.0, 0.3, 1.0)]
-    (traces,) = run_many(tiny, [Job(photos(1)[0], WORDS, models=models)])
+    ((traces,),) = run_many(tiny, [Job(photos(1)[0], [Request(WORDS, models=models)])])
     assert [trace.passes.get("image encode", 0) for trace in traces] == [len(WORDS), 0, 0]
     assert [trace.threshold for trace in traces] == [0.0, 0.3, 1.0]
     for trace, model in zip(traces, models, strict=True):
@@ -64,7 +65,7 @@ def test_runs_of_one_photo_share_its_pictures(tiny: ClipAsRnn) -> None:
 def test_runs_of_one_photo_may_score_differently(tiny: ClipAsRnn) -> None:
     other = replace(tiny.classifier, templates=("a photo of {}",))
     models = [tiny, replace(tiny, classifier=other), replace(tiny, filter=Threshold(1.0), max_steps=1)]
-    (traces,) = run_many(tiny, [Job(photos(1)[0], WORDS, models=models)], workers=0)
+    ((traces,),) = run_many(tiny, [Job(photos(1)[0], [Request(WORDS, models=models)])], workers=0)
     for trace, model in zip(traces, models, strict=True):
         alone = model(photos(1)[0], WORDS)
         np.testing.assert_allclose(trace.scores, alone.scores, atol=1e-5)
@@ -76,7 +77,7 @@ def test_a_stream_that_is_closed_takes_no_more_jobs(tiny: ClipAsRnn) -> None:
     def endless() -> Iterator[Job]:
         for number in count():
             taken.append(number)
-            yield Job(photos(1)[0], WORDS[:2])
+            yield Job(photos(1)[0], [Request(WORDS[:2])])
 
     threads = threading.active_count()
     results = run_many(tiny, endless(), together=2, workers=0)
@@ -89,9 +90,36 @@ def test_a_stream_that_is_closed_takes_no_more_jobs(tiny: ClipAsRnn) -> None:
 
 def test_a_bad_job_is_an_error_in_its_place(tiny: ClipAsRnn) -> None:
     good = jobs(3)
-    bad = [good[0], Job(b"no photo", WORDS), good[1], Job(good[1].image, []), good[2]]
-    kinds = [type(result) for result in run_many(tiny, bad, together=2)]
+    no_queries = Job(good[1].image, [Request([])])
+    bad = [good[0], Job(b"no photo", [Request(WORDS)]), good[1], no_queries, good[2]]
+    kinds = [type(result) for (result,) in run_many(tiny, bad, together=2)]
     assert kinds == [list, ImageError, list, QueryError, list]
+
+
+def test_requests_of_one_image_share_its_trunk_and_stand_alone(tiny: ClipAsRnn) -> None:
+    image, groups = photos(1)[0], [WORDS[:2], WORDS[2:4], WORDS[4:]]
+    (results,) = run_many(tiny, [Job(image, [Request(group) for group in groups])], workers=0)
+    passes = Counter[str]()
+    for (trace,), group in zip(results, groups, strict=True):
+        passes.update(trace.passes)
+        alone = tiny(image, group)
+        np.testing.assert_array_equal(trace.labels, alone.labels)
+        np.testing.assert_allclose(trace.scores, alone.scores, atol=1e-5)
+    assert passes["trunk"] == 1
+
+
+@pytest.mark.parametrize("partial", [False, True])
+def test_a_query_that_is_too_long_may_cost_itself_alone(tiny: ClipAsRnn, partial: bool) -> None:
+    image, long = photos(1)[0], "x" * 100
+    requests = [Request(["cat", long, "dog"], partial=partial), Request([long], partial=partial)]
+    ((first, second), (other,)) = run_many(tiny, [Job(image, requests), jobs(1)[0]], workers=0)
+    assert isinstance(second, QueryError)
+    assert isinstance(other, list)
+    if partial:
+        assert isinstance(first, list)
+        assert first[0].queries == ("cat", "dog")
+    else:
+        assert isinstance(first, QueryError)
 
 
 def test_jobs_are_taken_as_they_are_needed(tiny: ClipAsRnn) -> None:
@@ -100,7 +128,7 @@ def test_jobs_are_taken_as_they_are_needed(tiny: ClipAsRnn) -> None:
     def endless() -> Iterator[Job]:
         while True:
             taken.append(1)
-            yield Job(photos(1)[0], WORDS[:2])
+            yield Job(photos(1)[0], [Request(WORDS[:2])])
 
     results = run_many(tiny, endless(), together=2)
     for _ in range(3):
@@ -111,15 +139,15 @@ def test_jobs_are_taken_as_they_are_needed(tiny: ClipAsRnn) -> None:
 
 def test_hooks_see_each_run_alone(tiny: ClipAsRnn) -> None:
     model = replace(tiny, filter=Threshold(0.34))
-    expected = [model(job.image, job.queries, record=["cam.raw"]) for job in jobs(3)]
+    expected = [model(job.image, job.requests[0].queries, record=["cam.raw"]) for job in jobs(3)]
     with record("cam.raw"):
         results = list(run_many(model, jobs(3), together=3))
-    for (trace,), alone in zip(results, expected, strict=True):
+    for ((trace,),), alone in zip(results, expected, strict=True):
         for step, same in zip(trace.steps, alone.steps, strict=True):
             np.testing.assert_array_equal(step.probes["cam.raw"], same.probes["cam.raw"])
     with edit("filter.scores", np.zeros_like):
         nothing = replace(model, filter=Threshold(0.34, keep_best=False))
-        assert [trace.stop for (trace,) in run_many(nothing, jobs(3))] == ["nothing present"] * 3
+        assert [trace.stop for ((trace,),) in run_many(nothing, jobs(3))] == ["nothing present"] * 3
 
 
 @pytest.mark.parametrize("wrong", [{"together": 0}, {"workers": -1}])

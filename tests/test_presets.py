@@ -51,8 +51,13 @@ def test_the_numbers_are_those_of_the_paper(kind: str, dataset: str, clip_folder
     assert stuff_pass(model).prompter.prompts == (second.as_released() if is_release else second).prompts
     assert model.proposer.compete == model.refiner.compete == (not referring)
     assert NUMBERS[dataset].classifier == scoring
+    if referring:  # the released configurations name no template list: one text, one softmax
+        assert model.classifier.templates == ("a clean origami {}.",)
+        assert model.classifier.ensemble == "embeddings"
     matched = match_regions(model, "superpixels").refiner
     assert (matched.iom, matched.iou) == (iom, 0.9 if is_release else 0.7)
+    least = 0.0 if not is_release else 0.05 if dataset == "voc" else 0.2
+    assert (matched.least_common, matched.keep_best) == (least, is_release)
     assert model.name == f"{kind}/{dataset}"
     assert model.name in PRESETS
 

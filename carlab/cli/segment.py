@@ -58,15 +58,15 @@ def segment_all(
     """Run every image; return how many failed."""
     from tqdm import tqdm
 
-    from carlab.batch import Job, run_many
+    from carlab.batch import Job, Request, run_many
     from carlab.hooks import record as recording
 
     failed, several = 0, len(paths) > 1
     with recording(*record), nullcontext() if several else stage_bar():
         # A process for the CRF is worth its start only beside a model that runs on other images.
-        results = run_many(model, (Job(path, queries) for path in paths), workers=int(several))
+        results = run_many(model, (Job(path, [Request(queries)]) for path in paths), workers=int(several))
         shown = tqdm(results, total=len(paths), unit="image", disable=None if several else True)
-        for path, stem, result in zip(paths, stems(paths), shown, strict=True):
+        for path, stem, (result,) in zip(paths, stems(paths), shown, strict=True):
             if isinstance(result, ImageError):
                 failed += 1
                 report_failure(path, result)

@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -13,28 +14,43 @@ from carlab.datasets.protocol import Dataset, Sample
 from carlab.datasets.refer import tidy
 from carlab.errors import DatasetError
 
+ANNOTATORS = ("annot1", "annot2", "annot1_full_video", "annot2_full_video")
+"""Of the expressions: two people, who saw the first frame or the whole video."""
 _MISSPELT = {"clasic-car": "classic-car", "dog-scale": "dogs-scale", "motor-bike": "motorbike"}
 """Videos that the official expressions call by another name."""
+
+
+class Meant(NamedTuple):
+    """An expression: its run, the number of its object in the masks (0: all of them), and its text."""
+
+    object: str
+    number: int
+    text: str
 
 
 def ref_davis(root: Path, split: str, *, year: int) -> Dataset:
     """Read frames, masks, and `davis_text_annotations/Davis{16,17}_annot1.txt`.
 
     A line of the expressions is `VIDEO OBJECT "expression"` (2017), or `VIDEO "expression"` (2016, one
-    object). Each frame is a sample. A split is a part and an annotation, "val/annot2"; annot1 by default.
+    object). Each frame is a sample. The split "val" has the expressions of all four annotators, over which
+    scores are averaged; "val/annot2" those of one.
     """
-    part, _, annotation = split.partition("/")
+    part, _, annotator = split.partition("/")
     home = find_root(root, ("DAVIS",), "JPEGImages/480p")
     videos = _videos(home, part, year)
-    file = home / "davis_text_annotations" / f"Davis{year % 100}_{annotation or 'annot1'}.txt"
-    meant = _read_expressions(file)
-    silent = [video for video in videos if video not in meant]
-    if silent:
-        raise DatasetError(
-            f"expected an expression for every video of {part} in {file}, got none for {', '.join(silent)}; "
-            "take the official files"
-        )
-    return _frames(f"ref-davis{year % 100}", split, home, {video: meant[video] for video in videos})
+    meant: dict[str, list[Meant]] = {video: [] for video in videos}
+    for one in [annotator] if annotator else ANNOTATORS:
+        file = home / "davis_text_annotations" / f"Davis{year % 100}_{one}.txt"
+        found = _read_expressions(file)
+        silent = [video for video in videos if video not in found]
+        if silent:
+            raise DatasetError(
+                f"expected an expression for every video of {part} in {file}, got none for "
+                f"{', '.join(silent)}; take the official files"
+            )
+        for video in videos:
+            meant[video] += [Meant(f"{one}/{number}", number, text) for number, text in found[video]]
+    return _frames(f"ref-davis{year % 100}", split, home, meant)
 
 
 def davis16(root: Path, split: str) -> Dataset:
@@ -44,7 +60,7 @@ def davis16(root: Path, split: str) -> Dataset:
     folder of frames.
     """
     home = find_root(root, ("DAVIS",), "JPEGImages/480p")
-    meant = {video: [(0, video.replace("-", " "))] for video in _videos(home, split, 2016)}
+    meant = {video: [Meant("0", 0, video.replace("-", " "))] for video in _videos(home, split, 2016)}
     return _frames("davis16", split, home, meant)
 
 
@@ -73,7 +89,7 @@ def _read_expressions(file: Path) -> dict[str, list[tuple[int, str]]]:
     return found
 
 
-def _frames(name: str, split: str, home: Path, meant: Mapping[str, Sequence[tuple[int, str]]]) -> Dataset:
+def _frames(name: str, split: str, home: Path, meant: Mapping[str, Sequence[Meant]]) -> Dataset:
     """Return a data set of every frame of these videos."""
     images, masks = home / "JPEGImages" / "480p", home / "Annotations" / "480p"
     ids = [
@@ -85,12 +101,12 @@ def _frames(name: str, split: str, home: Path, meant: Mapping[str, Sequence[tupl
     def find(identity: str) -> Sample:
         video = identity.partition("/")[0]
         mask = need(masks / f"{identity}.png", "a mask")
-        numbers, texts = zip(*meant[video], strict=True)
+        objects, numbers, texts = zip(*meant[video], strict=True)
 
         def truth() -> Bool[np.ndarray, "e h w"]:
             labels = read_index(mask, "a mask of objects")
             return np.stack([labels > 0 if number == 0 else labels == number for number in numbers])
 
-        return Sample(identity, images / f"{identity}.jpg", truth, texts, tuple(map(str, numbers)), video)
+        return Sample(identity, images / f"{identity}.jpg", truth, texts, objects, video=video)
 
     return Dataset(name, "video", split, tuple(ids), find)

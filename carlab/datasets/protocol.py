@@ -44,9 +44,23 @@ class Sample:
     expressions: tuple[str, ...] = ()
     """The referring expressions; () in a semantic sample."""
     objects: tuple[str, ...] = ()
-    """The object that each expression refers to; several may refer to the same."""
+    """The object that each expression is one of; the expressions of one object are the queries of one run."""
+    released_truth: Callable[[], Any] | None = None
+    """Reads the truth of each expression as the released code takes it, where that differs."""
     video: str | None = None
     """The video of a frame."""
+
+    @property
+    def members(self) -> dict[str, list[int]]:
+        """Positions of the expressions of each object, in the order of the objects.
+
+        >>> Sample("1", Path("1.jpg"), lambda: None, ("cup", "dog", "left cup"), ("7", "8", "7")).members
+        {'7': [0, 2], '8': [1]}
+        """
+        found: dict[str, list[int]] = {}
+        for position, name in enumerate(self.objects):
+            found.setdefault(name, []).append(position)
+        return found
 
 
 @dataclass(frozen=True)

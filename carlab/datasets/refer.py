@@ -4,8 +4,9 @@ import json
 import pickle
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool
@@ -15,8 +16,16 @@ from carlab.datasets.layout import find_root, need, reading
 from carlab.datasets.protocol import Dataset, Sample
 from carlab.errors import DatasetError
 
-Expression = tuple[str, int, tuple[int, ...]]
-"""A sentence, the id of its image, and the annotations it refers to: none, one or several."""
+
+class Expression(NamedTuple):
+    """A sentence, the id of its image, the object it is said of, and the annotations that it refers to."""
+
+    text: str
+    image: int
+    object: str
+    annotations: tuple[int, ...]
+
+
 _IMAGES = ("images/mscoco/images", "images", "coco")
 """Where `train2014` may be."""
 
@@ -32,8 +41,10 @@ def refer(root: Path, split: str, *, name: str, stem: str = "refs") -> Dataset:
     """Read `{name}/{stem}({by}).p` (or the same as .json) and `{name}/instances.json`; images in `train2014`.
 
     A split is "unc/val", "umd/test", ...: its author, and a part. All sentences about one image make one
-    sample; they are the original ones (`raw`), which the released code uses.
+    sample; they are the original ones (`raw`), which the released code uses. The sentences of a reference are
+    those of one object. In gRefCOCO each sentence stands alone, and is left as it was written.
     """
+    alone = name == "grefcoco"
     by, _, part = split.partition("/")
     home = find_root(root, ("refer/data", "data"), name) / name
     converted = home / f"{stem}({by}).json"
@@ -41,10 +52,15 @@ def refer(root: Path, split: str, *, name: str, stem: str = "refs") -> Dataset:
     with reading(file, f"references made by {by} with sentences"), file.open("rb") as stream:
         refs = json.load(stream) if file == converted else _Plain(stream, encoding="latin1").load()
         expressions = [
-            (tidy(sentence["raw"]), int(ref["image_id"]), _annotations(ref["ann_id"]))
+            Expression(
+                " ".join(str(sentence["raw"]).split()) if alone else tidy(sentence["raw"]),
+                int(ref["image_id"]),
+                f"{int(ref['ref_id'])}.{number}" if alone else str(int(ref["ref_id"])),
+                _annotations(ref["ann_id"]),
+            )
             for ref in refs
             if ref["split"] == part
-            for sentence in ref["sentences"]
+            for number, sentence in enumerate(ref["sentences"])
         ]
     near: list[str | Path] = [*_IMAGES, root.absolute(), *(root.absolute() / place for place in _IMAGES)]
     images = find_root(home.parent, near, "train2014") / "train2014"
@@ -57,7 +73,9 @@ def coco_referring(root: Path, split: str) -> Dataset:
     file = home / "annotations" / f"referring_{split}.json"
     with reading(file, "a list of image_id, ann_id and sentence"):
         expressions = [
-            (tidy(row["sentence"]), int(row["image_id"]), (int(row["ann_id"]),))
+            Expression(
+                tidy(row["sentence"]), int(row["image_id"]), str(int(row["ann_id"])), (int(row["ann_id"]),)
+            )
             for row in json.loads(file.read_text(encoding="utf-8"))
         ]
     annotations = home / "annotations" / f"instances_{split}.json"
@@ -68,14 +86,14 @@ def _grouped(name: str, split: str, expressions: Sequence[Expression], file: Pat
     """Return a data set with one sample per image: its expressions, and the union of the regions of each."""
     images, regions, _ = read_instances(file)
     by_image = defaultdict(list)
-    for text, number, annotations in expressions:
-        if text:
-            by_image[str(number)].append((text, annotations))
+    for one in expressions:
+        if one.text:
+            by_image[str(one.image)].append(one)
     if not by_image:
         raise DatasetError(f"expected expressions of split {split!r} for {name}, got none; check --split")
 
     def find(identity: str) -> Sample:
-        texts, meant = zip(*by_image[identity], strict=True)
+        texts, _, objects, meant = zip(*by_image[identity], strict=True)
         image = images.get(int(identity))
         missing = [number for numbers in meant for number in numbers if number not in regions]
         if image is None or missing:
@@ -84,15 +102,22 @@ def _grouped(name: str, split: str, expressions: Sequence[Expression], file: Pat
                 "take the official file"
             )
 
-        def truth() -> Bool[np.ndarray, "e h w"]:
-            masks = np.zeros((len(meant), image.height, image.width), dtype=bool)
+        def masks(most: int | None) -> Bool[np.ndarray, "e h w"]:
+            union = np.zeros((len(meant), image.height, image.width), dtype=bool)
             for row, numbers in enumerate(meant):
-                for number in numbers:
-                    masks[row] |= decode(regions[number], image)
-            return masks
+                for number in numbers[:most]:
+                    union[row] |= decode(regions[number], image)
+            return union
 
-        path = need(folder / image.file, "an image")
-        return Sample(identity, path, truth, texts, tuple("+".join(map(str, numbers)) for numbers in meant))
+        path, several = need(folder / image.file, "an image"), any(len(numbers) > 1 for numbers in meant)
+        return Sample(
+            identity,
+            path,
+            partial(masks, None),
+            texts,
+            objects,
+            partial(masks, 1) if several else None,  # as released: the first annotation alone
+        )
 
     return Dataset(name, "referring", split, tuple(by_image), find)
 

@@ -30,10 +30,8 @@ _COCO_SPLITS = ("val2017", "train2017")
 _ADE_SPLITS = ("validation", "training")
 _UNC_SPLITS = ("unc/val", "unc/testA", "unc/testB")
 _DAVIS = "{JPEGImages,Annotations}/480p, ImageSets/YEAR"
-# Of two annotators each, from the first frame or from the whole video; annot1 if a split names none.
-_ANNOTATIONS = ("", "/annot2", "/annot1_full_video", "/annot2_full_video")
 _REF_DAVIS = (
-    tuple(part + annotation for part in ("val", "train") for annotation in _ANNOTATIONS),
+    tuple(f"{part}{one}" for part in ("val", "train") for one in ("", *(f"/{a}" for a in davis.ANNOTATORS))),
     f"{_DAVIS}, davis_text_annotations",
 )
 DATASETS: dict[str, Reader] = {

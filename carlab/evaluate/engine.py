@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from carlab.batch import Job, run_many
+from carlab.batch import Job, Request, Result, run_many
 from carlab.datasets.protocol import Dataset
-from carlab.errors import CarlabError
-from carlab.evaluate.scoring import queries_of, score
+from carlab.errors import CarlabError, DatasetError, ImageError, QueryError
+from carlab.evaluate.scoring import runs_of, score
 from carlab.recurrence import ClipAsRnn
 from carlab.trace import Trace
 
@@ -23,7 +23,7 @@ Task = tuple[int, tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The record of one image in one variant, and a trace for each pass that had queries."""
+    """The record of one image in one variant, and a trace for each run that had queries."""
 
     index: int
     variant: int
@@ -33,10 +33,6 @@ class Outcome:
 
 Engine = Callable[[Dataset, Sequence[Models], Sequence[Task]], Iterable[Outcome]]
 """From tasks to outcomes, in any order; `run_here` is the local one."""
-
-
-class NoQueriesError(CarlabError):
-    """A pass over an image without any of its classes, when labels are given."""
 
 
 def run_here(
@@ -53,43 +49,59 @@ def run_here(
     `carlab.batch.run_many`.
     """
     tasks = list(tasks)
-    jobs = (job for task in tasks for job in _jobs(dataset, variants, task))
+    jobs = (_job(dataset, variants, task) for task in tasks)
     results = run_many(variants[0][0], jobs, together=together, workers=workers)
-    for index, numbers in tasks:
-        passes = [next(results) for _ in dataset.passes]
+    for (index, numbers), of_image in zip(tasks, results, strict=True):
         for place, number in enumerate(numbers):
-            of_variant = [result if isinstance(result, CarlabError) else result[place] for result in passes]
-            yield _outcome(dataset, index, number, of_variant)
+            yield _outcome(dataset, index, number, [_of_variant(result, place) for result in of_image])
 
 
-def _jobs(dataset: Dataset, variants: Sequence[Models], task: Task) -> list[Job]:
-    """Return one job for each pass over an image; a sample that cannot be read is a job of its error."""
+def _job(dataset: Dataset, variants: Sequence[Models], task: Task) -> Job:
+    """Return the runs over an image; a sample that cannot be read is a job of its error."""
     index, numbers = task
     try:
         sample = dataset[index]
-        queries = [queries_of(dataset, sample, number) for number in range(len(dataset.passes))]
+        runs = runs_of(dataset, sample)
     except CarlabError as error:
-        return [Job(error, ()) for _ in dataset.passes]
-    return [
-        Job(
-            sample.image if names else NoQueriesError(),
-            names,
-            part.background,
+        return Job(error, [Request(())])
+    requests = [
+        Request(
+            queries,
+            dataset.passes[number].background,
             tuple(variants[variant][number] for variant in numbers),
+            partial=dataset.kind != "semantic",  # one sentence that is too long costs no other
         )
-        for number, (part, names) in enumerate(zip(dataset.passes, queries, strict=True))
+        for number, queries in runs
     ]
+    return Job(sample.image, requests)
 
 
-def _outcome(dataset: Dataset, index: int, variant: int, passes: Sequence[Trace | CarlabError]) -> Outcome:
-    """Return the record of an image, or of the first error in a pass or in the truth."""
-    traces = [result if isinstance(result, Trace) else None for result in passes]
+def _of_variant(result: Result, place: int) -> Trace | CarlabError:
+    return result if isinstance(result, CarlabError) else result[place]
+
+
+def _outcome(dataset: Dataset, index: int, variant: int, results: Sequence[Trace | CarlabError]) -> Outcome:
+    """Return the record of an image, or of the first error in a run or in the truth."""
+    identity = dataset.ids[index]
     try:
-        for result in passes:
-            if isinstance(result, CarlabError) and not isinstance(result, NoQueriesError):
-                raise result
-        record = score(dataset, dataset[index], traces)
+        if isinstance(results[0], ImageError | DatasetError):
+            raise results[0]
+        sample = dataset[index]
+        made = [
+            _usable(dataset, queries, result)
+            for (_, queries), result in zip(runs_of(dataset, sample), results, strict=True)
+        ]
+        record = score(dataset, sample, made)
     except CarlabError as error:
-        return Outcome(index, variant, {"id": dataset.ids[index], "error": str(error)})
-    made = tuple(trace for trace in traces if trace is not None)
-    return Outcome(index, variant, {"id": dataset.ids[index], **record}, made)
+        return Outcome(index, variant, {"id": identity, "error": str(error)})
+    traces = tuple(trace for trace in made if trace is not None)
+    return Outcome(index, variant, {"id": identity, **record}, traces)
+
+
+def _usable(dataset: Dataset, queries: Sequence[str], result: Trace | CarlabError) -> Trace | None:
+    """Return a trace, or None for a run without queries that can be read; raise any other error."""
+    if isinstance(result, QueryError) and (dataset.kind != "semantic" or not queries):
+        return None
+    if isinstance(result, CarlabError):
+        raise result
+    return result

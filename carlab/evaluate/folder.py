@@ -2,7 +2,7 @@
 
     RUN/manifest.json     what is measured: settings, backbones, data, protocol, versions
         images/ID.json    the record of one image
-        traces/ID.PASS.trace.safetensors, ID.truth.png
+        traces/ID.RUN.trace.safetensors, ID.truth.png
 
 Every file is written whole or not at all, so an interrupted run resumes where it stopped. Scores are always
 computed from the files, never stored beside them.
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -92,7 +93,7 @@ class RunFolder:
         yield from filter(None, map(self.get, identities))
 
     def trace(self, identity: str, number: int = 0) -> Path:
-        """Return the path of the trace of a pass, whether it was kept or not."""
+        """Return the path of the trace of a run over an image, whether it was kept or not."""
         return self.traces / f"{file_name(identity)}.{number}.trace.safetensors"
 
     def truth(self, identity: str) -> Path:
@@ -101,9 +102,11 @@ class RunFolder:
 
     def kept(self, identity: str) -> list[Path]:
         """Return the existing trace and truth files of an image."""
-        numbers = range(len(self.manifest["models"]))
-        files = [*(self.trace(identity, number) for number in numbers), self.truth(identity)]
-        return [file for file in files if file.exists()]
+        return [*self.kept_traces(identity), *filter(Path.exists, [self.truth(identity)])]
+
+    def kept_traces(self, identity: str) -> list[Path]:
+        """Return the existing trace files of an image, in the order of its runs."""
+        return list(takewhile(Path.exists, (self.trace(identity, number) for number in count())))
 
 
 def _read_record(file: Path) -> dict[str, Any]:

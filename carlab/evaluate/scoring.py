@@ -28,11 +28,17 @@ def classes_of(dataset: Dataset, sample: Sample, number: int) -> list[int]:
     return [index for index in dataset.passes[number].classes if index in present]
 
 
-def queries_of(dataset: Dataset, sample: Sample, number: int) -> list[str]:
-    """Return the queries of a pass: those of its classes, or the different expressions."""
+def runs_of(dataset: Dataset, sample: Sample) -> list[tuple[int, list[str]]]:
+    """Return the runs to make on an image: the number of the pass, and the queries.
+
+    A semantic data set has one for each pass. In the others the different expressions of an object are the
+    queries of one run, so that those of several objects do not compete (docs/method.md, quirk 12).
+    """
     if dataset.kind == "semantic":
-        return [dataset.queries[index] for index in classes_of(dataset, sample, number)]
-    return list(dict.fromkeys(sample.expressions))
+        numbers = range(len(dataset.passes))
+        return [(n, [dataset.queries[index] for index in classes_of(dataset, sample, n)]) for n in numbers]
+    groups = ([sample.expressions[k] for k in positions] for positions in sample.members.values())
+    return [(0, list(dict.fromkeys(group))) for group in groups]
 
 
 def true_classes(truth: Int[np.ndarray, "h w"]) -> list[int]:
@@ -43,8 +49,9 @@ def true_classes(truth: Int[np.ndarray, "h w"]) -> list[int]:
 def score(dataset: Dataset, sample: Sample, traces: Sequence[Trace | None]) -> dict[str, Any]:
     """Return the record of an image: counts of pixels, queries kept and dropped, and the cost.
 
-    `score` is in [0, 1], to rank images. A pass without queries has no trace. A truth that cannot be read, or
-    has another size than the image, raises DatasetError.
+    `traces` has one for each of `runs_of`, None where there were no queries, or none that could be read.
+    `score` is in [0, 1], to rank images. A truth that cannot be read, or has another size than the image,
+    raises DatasetError.
     """
     truth = sample.truth()
     made = [trace for trace in traces if trace is not None]
@@ -68,13 +75,6 @@ def _sum(parts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     for part in parts:
         total.update(part)
     return dict(total)
-
-
-def _expression_masks(sample: Sample, trace: Trace) -> Bool[np.ndarray, "e h w"]:
-    """Return the final mask of each expression, empty where it was dropped."""
-    masks = dict(zip(trace.found, trace.refined, strict=True))
-    empty = np.zeros(trace.image.shape[:2], dtype=bool)
-    return np.stack([masks.get(text, empty) for text in sample.expressions])
 
 
 def _score_labels(
@@ -121,29 +121,73 @@ def _kept_classes(passes: Sequence[PassTrace]) -> list[list[int]]:
     ]
 
 
+class _Found(NamedTuple):
+    """What the traces of an image found of its expressions and of their objects."""
+
+    expressions: Bool[np.ndarray, "e h w"]
+    released: Bool[np.ndarray, "o h w"]
+    """Mask of each object, merged as released."""
+
+
+def _found(sample: Sample, traces: Sequence[Trace | None], size: tuple[int, ...]) -> _Found:
+    """Return the final mask of each expression, empty where it was dropped, and of each object."""
+    masks = np.zeros((len(sample.expressions), *size), dtype=bool)
+    merged = np.zeros((len(sample.members), *size), dtype=bool)
+    for positions, trace, whole in zip(sample.members.values(), traces, merged, strict=True):
+        if trace is None:
+            continue
+        kept = dict(zip(trace.found, trace.refined, strict=True))
+        for position in positions:
+            masks[position] = kept.get(sample.expressions[position], False)
+        last = trace.steps[-1]
+        whole[:] = referring.merge_released(trace.refined, last.scores[last.kept].tolist())
+    return _Found(masks, merged)
+
+
 def _score_expressions(
-    dataset: Dataset, sample: Sample, traces: Sequence[Any], truth: Bool[np.ndarray, "e h w"]
+    dataset: Dataset, sample: Sample, traces: Sequence[Trace | None], truth: Bool[np.ndarray, "e h w"]
 ) -> dict[str, Any]:
-    masks = _expression_masks(sample, traces[0])
-    members = [np.array(sample.objects) == name for name in dict.fromkeys(sample.objects)]
-    true, found = (np.stack([part[one].any(0) for one in members]) for part in (truth, masks))
-    per_expression, per_object = referring.overlaps(truth, masks), referring.overlaps(true, found)
+    found, members = _found(sample, traces, truth.shape[1:]), list(sample.members.values())
+    as_released = truth if sample.released_truth is None else sample.released_truth()
+    by_union = np.stack([found.expressions[rows].any(0) for rows in members])
+    per_expression = referring.overlaps(truth, found.expressions)
+    objects = np.stack([truth[rows].any(0) for rows in members])
+    objects_released = np.stack([as_released[rows].any(0) for rows in members])
     return {
         "score": float(referring.mask_iou(*per_expression).mean()),
         "expressions": np.stack(per_expression, -1).tolist(),
-        "objects": np.stack(per_object, -1).tolist(),
-        "empty": [[bool(not t.any()), bool(not m.any())] for t, m in zip(truth, masks, strict=True)],
+        "objects": np.stack(referring.overlaps(objects, by_union), -1).tolist(),
+        "released": np.stack(referring.overlaps(objects_released, found.released), -1).tolist(),
+        "empty": [
+            [bool(not t.any()), bool(not m.any())] for t, m in zip(truth, found.expressions, strict=True)
+        ],
+        **_asked(sample, traces),
     }
 
 
 def _score_frame(
-    dataset: Dataset, sample: Sample, traces: Sequence[Any], truth: Bool[np.ndarray, "e h w"]
+    dataset: Dataset, sample: Sample, traces: Sequence[Trace | None], truth: Bool[np.ndarray, "e h w"]
 ) -> dict[str, Any]:
-    pairs = list(zip(truth, _expression_masks(sample, traces[0]), strict=True))
+    found, first = _found(sample, traces, truth.shape[1:]), [rows[0] for rows in sample.members.values()]
+    pairs = list(zip(truth[first], found.released, strict=True))
     regions = [video.region_similarity(*pair) for pair in pairs]
     return {
         "score": float(np.mean(regions)),
         "video": sample.video,
         "j": regions,
         "f": [video.boundary_accuracy(*pair) for pair in pairs],
+        **_asked(sample, traces),
     }
+
+
+def _asked(sample: Sample, traces: Sequence[Trace | None]) -> dict[str, Any]:
+    """Return the expressions, those of each run that was made, and those that the model could not read."""
+    groups = list(zip(sample.members.values(), traces, strict=True))
+    return {
+        "texts": list(sample.expressions),
+        "runs": [rows for rows, trace in groups if trace is not None],
+        "unread": [
+            row for rows, trace in groups for row in rows
+            if trace is None or sample.expressions[row] not in trace.queries
+        ],
+    }  # fmt: skip

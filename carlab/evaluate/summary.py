@@ -201,13 +201,13 @@ def _expression_rows(data: Mapping[str, Any], records: Records) -> Counts:
     names = referring.SCORES + (referring.TARGET_SCORES if data["name"] == "grefcoco" else ())
     rows = np.zeros((len(records), len(names), 2))
     for row, record in zip(rows, records, strict=True):
-        scores = referring.ratios(*(np.array(record[part]) for part in ("expressions", "objects", "empty")))
+        scores = referring.ratios(record)
         row[:] = [scores[name] for name in names]
     return rows.reshape(len(records), 2 * len(names)), _ratios(names)
 
 
 def _video_rows(data: Mapping[str, Any], records: Records) -> Counts:
-    """Return sum and number of the objects' scores, each a mean over frames, for each video."""
+    """Return sum and number of the scores of each object and annotator, means over frames, for each video."""
     videos: dict[str, list[Any]] = defaultdict(list)
     for record in records:
         videos[record["video"]].append((record["j"], record["f"]))

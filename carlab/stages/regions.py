@@ -74,7 +74,7 @@ class RegionMatch:
     """Replace each mask of another refiner by the union of the regions that match it (docs/method.md, 7).
 
     A region matches when its intersection with the mask over the smaller of the two (IoM) exceeds `iom`; the
-    union replaces the mask when its IoU with it exceeds `iou`. Masks may overlap then.
+    union of those that match replaces the mask when its IoU with it exceeds `iou`. Masks may overlap then.
 
     Raises SettingError if a threshold is not in [0, 1].
 
@@ -86,6 +86,11 @@ class RegionMatch:
         `carlab.backbones.sam.load_sam(...)`, as in the paper, or `Superpixels()`.
     iom, iou
         In [0, 1]; the paper's IoM depends on the data set (0.5 to 0.7), its IoU is 0.7, the release's 0.9.
+    least_common
+        In [0, 1]: the intersection's share of a region counts only where it is at least this share of the
+        mask. As released 0.05 for VOC and 0.2 elsewhere (`min_pred_threshold`); 0: not asked.
+    keep_best
+        As released, the one region with the highest IoM is taken where none matches.
 
     Examples
     --------
@@ -103,10 +108,13 @@ class RegionMatch:
     regions: Any
     iom: float = 0.6
     iou: float = 0.7
+    least_common: float = 0.0
+    keep_best: bool = False
 
     def __post_init__(self) -> None:
         check_share("an IoM", self.iom, "the paper uses 0.5 to 0.7")
         check_share("an IoU", self.iou, "0.7 is the paper's")
+        check_share("a least common share", self.least_common, "the release uses 0.05 and 0.2")
 
     def __call__(self, image: Image, masks: Maps) -> Masks:
         """Return one final mask per soft mask."""
@@ -136,10 +144,16 @@ class RegionMatch:
         self, mask: Mask, regions: Bool[np.ndarray, "m i j"], sizes: Integer[np.ndarray, " m"]
     ) -> None:
         small = _resized(mask, *regions.shape[1:])
+        area = np.count_nonzero(small)
         # One region at a time: all of them at once would be as large as the regions again.
         common = np.array([np.count_nonzero(region & small) for region in regions])
-        # Products instead of quotients: an empty mask or region divides nothing by nothing.
-        fits = common > self.iom * np.minimum(sizes, np.count_nonzero(small))
+        if not common.any():
+            return
+        of_region = np.where(common >= self.least_common * area, common / np.maximum(sizes, 1), 0)
+        shares = np.maximum(of_region, common / area)
+        fits = shares > self.iom
+        if self.keep_best and not fits.any():
+            fits[shares.argmax()] = True
         union = np.logical_or.reduce(regions, axis=0, where=fits[:, None, None])
         if np.count_nonzero(union & small) > self.iou * np.count_nonzero(union | small):
             mask[:] = _resized(union, *mask.shape)

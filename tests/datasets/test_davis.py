@@ -30,30 +30,36 @@ def davis(tmp_path: Path) -> Path:
 def test_each_expression_means_the_object_of_its_number(davis: Path) -> None:
     lines = ('camel 1 "a brown camel"', 'dog-scale 2 "A small dog"', 'dogs-scale 1 "the 2nd café"')
     save_text(davis / "DAVIS" / TEXTS / "Davis17_annot1.txt", *lines, encoding="latin-1")
-    data = load_dataset("ref-davis17", davis)
+    data = load_dataset("ref-davis17", davis, "val/annot1")
     assert data.ids == ("dogs-scale/00000", "dogs-scale/00001", "camel/00000", "camel/00001")
     first, last = data[0], data[3]
     assert first.expressions == ("a small dog", "the 2nd café")  # one line calls the video by another name
-    assert (first.objects, first.video, last.video) == (("2", "1"), "dogs-scale", "camel")
+    assert (first.objects, first.video, last.video) == (("annot1/2", "annot1/1"), "dogs-scale", "camel")
     expected = labels((*FIRST, 1), (*SECOND, 2))
     np.testing.assert_array_equal(first.truth(), [expected == 2, expected == 1])
     assert last.truth().shape == (1, 6, 8)
 
 
 def test_the_split_names_who_wrote(davis: Path) -> None:
-    for name, text in (("annot1", "one"), ("annot2_full_video", "two")):
+    texts = {"annot1": "one", "annot2": "two", "annot1_full_video": "three", "annot2_full_video": "three"}
+    for name, text in texts.items():
         lines = (f'camel 1 "{text}"', f'dogs-scale 1 "{text}"')
         save_text(davis / "DAVIS" / TEXTS / f"Davis17_{name}.txt", *lines)
-    assert load_dataset("ref-davis17", davis, "val")[0].expressions == ("one",)
+    everyone = load_dataset("ref-davis17", davis, "val")[0]
+    assert everyone.expressions == ("one", "two", "three", "three")
+    assert list(everyone.members.values()) == [[0], [1], [2], [3]]  # each annotator's is a run of its own
+    assert everyone.truth().shape == (4, 6, 8)
     data = load_dataset("ref-davis17", davis, "val/annot2_full_video")
-    assert (data[0].expressions, data.split) == (("two",), "val/annot2_full_video")
-    with pytest.raises(DatasetError, match=r"Davis17_annot2\.txt"):
-        load_dataset("ref-davis17", davis, "val/annot2")
+    assert (data[0].expressions, data.split) == (("three",), "val/annot2_full_video")
+    (davis / "DAVIS" / TEXTS / "Davis17_annot2.txt").unlink()
+    for split in ("val", "val/annot2"):
+        with pytest.raises(DatasetError, match=r"Davis17_annot2\.txt"):
+            load_dataset("ref-davis17", davis, split)
 
 
 def test_in_2016_all_that_moves_is_one_object(davis: Path) -> None:
     save_text(davis / "DAVIS" / TEXTS / "Davis16_annot1.txt", 'camel "a camel"', 'dogs-scale "dogs"')
-    sample = load_dataset("ref-davis16", davis)[0]
+    sample = load_dataset("ref-davis16", davis, "val/annot1")[0]
     np.testing.assert_array_equal(sample.truth(), [labels((*FIRST, 1), (*SECOND, 1)).astype(bool)])
 
 

@@ -67,7 +67,8 @@ def union(*regions: tuple[slice, slice]) -> np.ndarray:
 def check(data: Dataset) -> None:
     assert data.ids == ("7",)
     assert data[0].expressions == ("right cup", "the blue onething", "left cup")
-    assert data[0].objects == ("12", "12", "11")
+    assert data[0].objects == ("1", "1", "3")  # by reference
+    assert data[0].released_truth is None
     np.testing.assert_array_equal(data[0].truth(), [union(RIGHT), union(RIGHT), union(LEFT)])
 
 
@@ -87,11 +88,18 @@ def test_who_split_it_names_the_file(tmp_path: Path) -> None:
 
 
 def test_grefcoco_means_several_objects_or_none(tmp_path: Path) -> None:
-    refs = [reference(1, [11, 12], "val", "both cups"), reference(2, [-1], "val", "a camel")]
+    refs = [
+        reference(1, [11, 12], "val", 'Both  "cups"/mugs', "cups"),
+        reference(2, [-1], "val", "a camel"),
+    ]
     sample = load_dataset("grefcoco", save(tmp_path, "grefcoco", refs, "grefs(unc)", None))[0]
-    assert sample.expressions == ("both cups", "a camel")
-    np.testing.assert_array_equal(sample.truth(), [union(LEFT, RIGHT), union()])
-    assert len(set(sample.objects)) == 2
+    # The released code changes the sentences of RefCOCO alone, and runs each of these by itself.
+    assert sample.expressions == ('Both "cups"/mugs', "cups", "a camel")
+    assert [len(rows) for rows in sample.members.values()] == [1, 1, 1]
+    both = union(LEFT, RIGHT)
+    np.testing.assert_array_equal(sample.truth(), [both, both, union()])
+    assert sample.released_truth is not None
+    np.testing.assert_array_equal(sample.released_truth(), [union(LEFT), union(LEFT), union()])
 
 
 def test_photos_may_stand_beside_the_annotations(tmp_path: Path) -> None:

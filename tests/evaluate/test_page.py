@@ -229,14 +229,18 @@ def test_passes_without_queries_have_no_trace(tiny: ClipAsRnn, tmp_path: Path) -
 @pytest.mark.parametrize("kind", ["referring", "video"])
 def test_expressions(tiny: ClipAsRnn, tmp_path: Path, kind: str) -> None:
     texts = ("the cat", "the dog")
-    trace = make_trace(texts, kept=[(0, 1)])
-    masks = np.stack([trace.refined[0], np.zeros_like(trace.refined[0])])
+    traces = [make_trace(texts[:1], kept=[(0,)]), make_trace(texts[1:], kept=[(0,)])]
+    masks = np.stack([traces[0].refined[0], np.zeros_like(traces[0].refined[0])])
     sample = {"expressions": texts, "objects": ("1", "2"), "video": "v" if kind == "video" else None}
     dataset = make_dataset({"a": masks}, classes=(), kind=kind, samples={"a": sample}, passes=(Pass(()),))
-    folder = make_run(tmp_path / "run", tiny, dataset, {"a": [trace]})
+    folder = make_run(tmp_path / "run", tiny, dataset, {"a": traces})
     [card] = shown_cards(folder).values()
     assert card.truth is None
     assert [(entry.name, entry.ious[0]) for entry in card.legend] == [("the cat", 1.0), ("the dog", 0.0)]
+    assert [[curve.name for curve in part.curves] for part in card.views[0].recurrences] == [
+        ["the cat"],
+        ["the dog"],
+    ]
     words = written(tmp_path, folder).words
     assert "IoU by class" not in words and "Kept queries" not in words
     assert f"50.0 {'J&F' if kind == 'video' else 'mIoU per expression'}" in words

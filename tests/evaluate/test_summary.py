@@ -85,28 +85,51 @@ def test_classes_that_a_run_lacks_are_empty_cells(tmp_path: Path, tiny: ClipAsRn
 
 
 def test_expressions_from_a_run(tmp_path: Path, tiny: ClipAsRnn) -> None:
-    trace = make_trace(("left cup", "right cup"), kept=((0, 1), (0,)))
-    truth = np.stack([trace.refined[0], ~trace.refined[0], trace.refined[0]])
-    fields = {"expressions": ("left cup", "right cup", "left cup"), "objects": ("1", "2", "1")}
+    """Two expressions of one object in one run, of which one is dropped; another object in a second run."""
+    one = make_trace(("left cup", "right cup"), kept=((0, 1), (0,)))
+    other = make_trace(("a spoon",), kept=((0,),))
+    truth = np.stack([one.refined[0], ~one.refined[0], one.refined[0]])
+    fields = {"expressions": ("left cup", "a spoon", "right cup"), "objects": ("1", "2", "1")}
     data = make_dataset({"a": truth}, kind="referring", classes=(), samples={"a": fields})
-    summary = Summary.of(make_run(tmp_path, tiny, data, {"a": [trace]}), ["a"])
-    area, whole = int(trace.refined[0].sum()), SIZE[0] * SIZE[1]
-    assert summary.value("mIoU per expression") == pytest.approx(2 / 3)
-    assert summary.value("mIoU per object") == 1 / 2
-    assert summary.value("cIoU") == pytest.approx(2 * area / (area + whole))
-    assert [summary.value(f"precision at {at}") for at in PRECISIONS] == pytest.approx([2 / 3] * 5)
+    summary = Summary.of(make_run(tmp_path, tiny, data, {"a": [one, other]}), ["a"])
+    pairs = list(zip(truth, (one.refined[0], other.refined[0], np.zeros(SIZE, bool)), strict=True))
+    above, below = ([int(op(t, m).sum()) for t, m in pairs] for op in (np.logical_and, np.logical_or))
+    ious = [a / b for a, b in zip(above, below, strict=True)]
+    assert summary.value("mIoU per expression") == pytest.approx(sum(ious) / 3)
+    per_object = (1 + ious[1]) / 2
+    assert summary.value("mIoU per object as released") == pytest.approx(per_object)
+    assert summary.value("mIoU per object by union") == pytest.approx(per_object)
+    assert summary.value("cIoU") == pytest.approx(sum(above) / sum(below))
+    for at in PRECISIONS:
+        assert summary.value(f"precision at {at}") == sum(iou >= at for iou in ious) / 3
     assert "target accuracy" not in summary.metrics
+    assert summary.records[0]["runs"] == [[0, 2], [1]]
 
 
 def test_grefcoco_also_counts_targets(tmp_path: Path, tiny: ClipAsRnn) -> None:
-    trace = make_trace(("a cup", "a camel"), kept=((0,),))
+    cup, camel = make_trace(("a cup",), kept=((0,),)), make_trace(("a camel",), kept=((),))
     truth = np.stack([np.ones(SIZE, bool), np.zeros(SIZE, bool)])
-    fields = {"expressions": trace.queries, "objects": ("1", "")}
+    first = truth.copy()
+    first[0, SIZE[0] // 2 :] = False  # one of two annotations
+    fields = {"expressions": ("a cup", "a camel"), "objects": ("1.0", "2.0"), "released_truth": lambda: first}
     data = make_dataset({"a": truth}, name="grefcoco", kind="referring", classes=(), samples={"a": fields})
-    summary = Summary.of(make_run(tmp_path, tiny, data, {"a": [trace]}), ["a"])
+    summary = Summary.of(make_run(tmp_path, tiny, data, {"a": [cup, camel]}), ["a"])
     assert summary.value("no-target accuracy") == summary.value("target accuracy") == 1
-    iou = trace.refined[0].mean()
-    assert summary.value("mIoU per expression") == pytest.approx((iou + 1) / 2)
+    mask = cup.refined[0]
+    assert summary.value("mIoU per expression") == pytest.approx((mask.mean() + 1) / 2)
+    released = (mask & first[0]).sum() / (mask | first[0]).sum()
+    assert summary.value("mIoU per object as released") == pytest.approx(released / 2)  # empty on empty: 0
+
+
+def test_a_sentence_that_could_not_be_read_costs_itself(tmp_path: Path, tiny: ClipAsRnn) -> None:
+    trace = make_trace(("left cup",), kept=((0,),))
+    fields = {"expressions": ("left cup", "too long", "longer"), "objects": ("1", "1", "2")}
+    truth = np.repeat(trace.refined, 3, axis=0)
+    data = make_dataset({"a": truth}, kind="referring", classes=(), samples={"a": fields})
+    summary = Summary.of(make_run(tmp_path, tiny, data, {"a": [trace, None]}), ["a"])
+    assert summary.value("mIoU per expression") == pytest.approx(1 / 3)
+    assert summary.value("mIoU per object by union") == pytest.approx(1 / 2)
+    assert (summary.records[0]["runs"], summary.records[0]["unread"]) == ([[0, 1]], [1, 2])
 
 
 def test_videos_are_means_over_frames_then_over_objects(tmp_path: Path, tiny: ClipAsRnn) -> None:

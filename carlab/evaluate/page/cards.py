@@ -121,22 +121,24 @@ def _card(places: Sequence[Place]) -> Card:
         image=_webp(image),
         truth=None if truth is None else _webp(_painted(image, truth)),
         ignored=truth is not None and bool((truth == IGNORED).any()),
-        legend=_legend(places, first.queries),
+        legend=_legend(places),
         views=views,
     )
 
 
 def _read_passes(run: PageRun, record: Mapping[str, Any]) -> list[PassTrace]:
-    """Read the traces of an image, in the order of passes; a pass without queries has none."""
+    """Read the traces of an image in the order of its runs, with the index of each query's class or text."""
     data = run.summary.manifest["dataset"]
-    found: list[PassTrace] = []
-    for part in data["passes"]:
-        classes = [index for index in part["classes"] if not data["labels_given"] or index in record["true"]]
-        if classes or data["kind"] != "semantic":
-            trace = Trace.load(run.folder.trace(record["id"], len(found)))
-            stuff = part["background"] is not None
-            found.append(PassTrace(classes or range(len(trace.queries)), stuff, trace))
-    return found
+    traces = [Trace.load(path) for path in run.folder.kept_traces(record["id"])]
+    if data["kind"] != "semantic":
+        positions = [[record["texts"].index(query) for query in trace.queries] for trace in traces]
+        return [PassTrace(rows, False, trace) for rows, trace in zip(positions, traces, strict=True)]
+    shown = [
+        ([index for index in part["classes"] if not data["labels_given"] or index in record["true"]], part)
+        for part in data["passes"]
+    ]
+    parts = [(classes, part["background"] is not None) for classes, part in shown if classes]
+    return [PassTrace(*part, trace) for part, trace in zip(parts, traces, strict=True)]
 
 
 def _painted(image: Image, labels: Int[np.ndarray, "h2 w2"]) -> Image:
@@ -150,13 +152,13 @@ def _webp(picture: Image) -> str:
     return data_uri(picture, "WEBP", quality=QUALITY)
 
 
-def _legend(places: Sequence[Place], queries: Sequence[str]) -> list[Entry]:
+def _legend(places: Sequence[Place]) -> list[Entry]:
     """Return the classes that are true or predicted, or all expressions."""
     data = places[0][0].summary.manifest["dataset"]
     values, true = zip(*(_ious(data, record) for _, record in places), strict=True)
-    names = data["classes"] or queries
-    if len(names) != len(true[0]):  # an expression that occurs several times is one query
-        names = [f"expression {k + 1}" for k in range(len(true[0]))]
+    names = data["classes"] or places[0][1]["texts"]
+    if len(names) != len(true[0]):  # a video is scored by object
+        names = [f"object {k + 1}" for k in range(len(true[0]))]
     table = zip(names, true[0], zip(*values, strict=True), strict=True)
     return [
         Entry(name, colour_hex(index), present, ious)
