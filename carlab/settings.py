@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from carlab.errors import SettingError, check_choice
 from carlab.queries import BACKGROUNDS, check_background
+from carlab.stages.affinity import Affinity
 from carlab.stages.prompter import PROMPTS, prompts
 from carlab.stages.refiner import DenseCrf, NoRefiner
 from carlab.stages.regions import SAM_HQ, SUPERPIXELS, RegionMatch
@@ -155,6 +156,33 @@ def _set_background(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
     return replace(model, background=check_background(value.split(","), ()) if known is None else known)
 
 
+def _set_prompter(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
+    """Prompts by name; in the `reference` presets drawn as released, like those that they replace."""
+    prompter = prompts(value.split("+"))
+    released = model.name.startswith("reference/")
+    return replace(model, prompter=prompter.as_released() if released else prompter)
+
+
+def _set_max_steps(model: "ClipAsRnn", value: int) -> "ClipAsRnn":
+    """The most steps, and so the least: the release makes two or more (quirk 9)."""
+    return replace(model, max_steps=value, min_steps=min(model.min_steps, value))
+
+
+def _set_affinity(model: "ClipAsRnn", value: bool) -> "ClipAsRnn":
+    if value and getattr(model.proposer, "affinity", None) is not None:
+        return model
+    return with_field(model, "proposer.affinity", Affinity() if value else None)
+
+
+def _set_lambda(model: "ClipAsRnn", value: float) -> "ClipAsRnn":
+    if getattr(model.proposer, "affinity", model) is None:
+        raise SettingError(
+            f"expected a proposer with affinity to set lambda, got none for lambda {value}; "
+            "leave lambda, or switch affinity on"
+        )
+    return with_field(model, "proposer.affinity.box_threshold", value)
+
+
 def _set_refiner(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
     check_choice("a refiner", value, REFINERS)
     return _on_base(model, lambda base: REFINERS[value](model, base))
@@ -204,13 +232,16 @@ _ROWS = (
     Setting("theta", "filter.theta", float, "Score a query must exceed.", symbol="theta"),
     Setting("eta", "mask_threshold", float, "Where a soft mask exceeds it, it is drawn.", symbol="eta"),
     Setting(
+        "affinity", "proposer.affinity", bool, "Refine the maps by the affinity of the patches.",
+        getter=lambda model: getattr(model.proposer, "affinity", None) is not None, setter=_set_affinity,
+    ),
+    Setting(
         "lambda", "proposer.affinity.box_threshold", float, "Share of a CAM's maximum that its boxes hold.",
-        symbol="lambda",
+        symbol="lambda", setter=_set_lambda,
     ),
     Setting(
         "prompter", "prompter", str, "Prompts to draw; join several with +.",
-        choices=PROMPTS, symbol="v", open=True, getter=_prompter,
-        setter=lambda model, value: replace(model, prompter=prompts(value.split("+"))),
+        choices=PROMPTS, symbol="v", open=True, getter=_prompter, setter=_set_prompter,
     ),
     Setting(
         "background", "background", str, "Background queries: a vocabulary, or your own with commas.",
@@ -218,7 +249,9 @@ _ROWS = (
     ),
     Setting("background_weight", "proposer.background_weight", float, "Weight of the background.", high=inf),
     Setting("keep_best", "filter.keep_best", bool, "Keep the best query when none passes."),
-    Setting("max_steps", "max_steps", int, "Stop after so many steps; 1: no recurrence.", 1.0, inf),
+    Setting(
+        "max_steps", "max_steps", int, "Stop after so many steps.", 1.0, inf, setter=_set_max_steps
+    ),
     Setting("batch", "batch", int, "Prompted images encoded at once.", 1.0, inf),
     Setting(
         "refiner", "refiner", str, "Post-processor of the final masks.",

@@ -11,16 +11,18 @@ import pytest
 
 from carlab.errors import SettingError
 from carlab.photo import Photo
+from carlab.presets import load
 from carlab.recurrence import ClipAsRnn
-from carlab.settings import SETTINGS, change, code, current
+from carlab.settings import SETTINGS, WITHOUT_RECURRENCE, change, code, current
 from carlab.stages.base import Proposal
-from carlab.stages.prompter import PROMPTS, Blur, Contour, Crop
+from carlab.stages.prompter import PROMPTS, Blur, Contour, Crop, Grey
 from carlab.stages.refiner import DenseCrf, NoRefiner
 from carlab.stages.regions import RegionMatch
 
 VALUES = {
     "theta": 0.5,
     "eta": 0.6,
+    "affinity": False,
     "box": 0.1,
     "prompter": "contour+blur",
     "background": "man-made",
@@ -47,8 +49,10 @@ def test_what_is_written_is_read(key: str, tiny: ClipAsRnn) -> None:
     changed = change(tiny, **{key: value})
     read = row.read(changed)
     assert read == value or set(read.split("+")) == set(value.split("+"))
-    assert row.parse("on" if row.kind is bool else str(value)) == value
+    assert row.parse({True: "on", False: "off"}.get(value, str(value))) == value
     others = {name: old for name, old in current(tiny).items() if name != key}
+    if key == "affinity":  # lambda goes with it
+        del others["box"]
     assert {name: current(changed)[name] for name in others} == others
 
 
@@ -129,6 +133,33 @@ def test_a_stage_of_ones_own_without_the_field(tiny: ClipAsRnn) -> None:
         assert "\n" not in str(caught.value), name
 
 
+def test_lambda_needs_an_affinity(tiny: ClipAsRnn) -> None:
+    plain = change(tiny, affinity=False)
+    assert plain.proposer.affinity is None
+    with pytest.raises(SettingError, match="leave lambda, or switch affinity on"):
+        change(plain, box=0.3)
+    assert change(plain, affinity=True, box=0.3).proposer.affinity.box_threshold == 0.3
+
+
+def test_the_released_code_without_recurrence_and_with_other_prompts(clip_folders: tuple[Path, Path]) -> None:
+    """Both kept the released drawing and its two steps from being changed before."""
+    f, g = map(str, clip_folders)
+    model = load("reference/voc", proposer=f, classifier=g)
+    once = change(model, **WITHOUT_RECURRENCE)
+    assert (once.min_steps, once.max_steps, once.filter.theta) == (1, 1, 0.0)
+    assert (model.min_steps, change(model, max_steps=5).min_steps) == (2, 2)
+    assert change(model, prompter="contour+grey").prompter == Contour(engine="opencv") + Grey(swapped=True)
+    paper = load("paper/voc", proposer=f, classifier=g)
+    assert change(paper, prompter="contour+grey").prompter == Contour() + Grey()
+
+
+def test_values_of_lambda_share_one_matrix(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    shared = Photo.of(photo)
+    proposers = [change(tiny, box=k / 10).proposer for k in range(1, 10)]
+    made = [one.prepare(shared, ("cat", "dog"), ()).transition for one in proposers]
+    assert all(matrix is made[0] for matrix in made)
+
+
 def test_unknown_names_and_values(tiny: ClipAsRnn) -> None:
     with pytest.raises(SettingError, match="got 'thta'; docs/settings.md"):
         change(tiny, thta=0.3)
@@ -138,8 +169,9 @@ def test_unknown_names_and_values(tiny: ClipAsRnn) -> None:
 
 
 def test_code_is_python(tiny: ClipAsRnn) -> None:
-    made = eval(f"change(tiny, {code(VALUES)})")
-    assert made == change(tiny, **VALUES)
+    values = VALUES | {"affinity": True}
+    made = eval(f"change(tiny, {code(values)})")
+    assert made == change(tiny, **values)
 
 
 def test_the_range_of_a_row_is_that_of_its_stage(tiny: ClipAsRnn) -> None:
