@@ -7,6 +7,7 @@ cache holds both CLIPs, `paper` runs them on what DATA holds.
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.measured import run, write
 from carlab.cli.machine import cached
@@ -28,38 +29,83 @@ IMAGES = 40
 """Images of an ablation: eighteen variants of eighty would take an hour."""
 
 MATCH = f"--regions {SAM_HQ}"
+RELEASED = "mIoU per object as released"
+
+
+class Row(NamedTuple):
+    """A number of the paper, and the command that measures it here with CLIP."""
+
+    title: str
+    command: str
+    printed: float
+    run: str
+    """Folder of the run, below the one that keeps them all."""
+    score: str = "mIoU"
+    offline: str = ""
+    """Folder of the same with the offline backbone, if there is one."""
+
+
+def _eval(title: str, data: str, preset: str, printed: float, **more: str) -> Row:
+    """Return a row measured by `carlab eval`; `data` may name a split, `more` holds options and fields."""
+    name, _, split = data.partition(" ")
+    options = more.pop("options", "")
+    run = more.pop("run", "clip-" + data.replace("/", "-").replace(" ", "-"))
+    parts = (f"eval {name} --preset reference/{preset}", f"--split {split}" if split else "", options)
+    return Row(title, f"{' '.join(filter(None, parts))} -o {{}}/{run}", printed, run, **more)
+
+
+def _referring(title: str, data: str, preset: str, printed: float, score: str = RELEASED) -> Row:
+    return _eval(title, data, preset, printed, score=score)
+
+
 PAPER = (
-    ("VOC 21", "eval voc21 --preset paper/voc -o {}/clip-voc21", 67.6, "clip-voc21", "voc/recurrence%3Don"),
-    ("VOC 21, and SAM", f"eval voc21 --preset paper/voc {MATCH} -o {{}}/sam-voc21", 70.2, "sam-voc21", ""),
-    ("VOC 21, no recurrence", "sweep voc21 --preset paper/voc -g recurrence=off -o {}/clip-once", 15.2,
-     "clip-once/recurrence%3Doff", "voc/recurrence%3Doff"),
-    ("VOC 20", "eval voc20 --preset paper/voc -o {}/clip-voc20", 91.4, "clip-voc20", "voc20"),
-    ("COCO-Object", "eval coco-object --preset paper/coco -o {}/clip-coco", 36.6, "clip-coco", "coco"),
-    ("COCO-Object, and SAM", f"eval coco-object --preset paper/coco {MATCH} -o {{}}/sam-coco", 37.6,
-     "sam-coco", ""),
-    ("Context 59", "eval context59 --preset paper/context -o {}/clip-c59", 39.5, "clip-c59", ""),
-    ("Context 60", "eval context60 --preset paper/context -o {}/clip-c60", 30.5, "clip-c60", ""),
-    ("Context 60, and SAM", f"eval context60 --preset paper/context {MATCH} -o {{}}/sam-c60", 31.1,
-     "sam-c60", ""),
-    ("ADE 150", "eval ade150 --preset paper/ade150 -o {}/clip-ade150", 17.7, "clip-ade150", ""),
+    _eval("VOC 21", "voc21", "voc", 67.6, offline="voc/recurrence%3Don"),
+    _eval("VOC 21, and SAM", "voc21", "voc", 70.2, options=MATCH, run="sam-voc21"),
+    Row("VOC 21, no recurrence", "sweep voc21 --preset reference/voc -g recurrence=off -o {}/clip-once", 15.2,
+        "clip-once/recurrence%3Doff", offline="voc/recurrence%3Doff"),
+    _eval("VOC 20", "voc20", "voc", 91.4, offline="voc20"),
+    _eval("COCO-Object", "coco-object", "coco", 36.6, offline="coco"),
+    _eval("COCO-Object, and SAM", "coco-object", "coco", 37.6, options=MATCH, run="sam-coco"),
+    _eval("Context 59", "context59", "context", 39.5),
+    _eval("Context 60", "context60", "context", 30.5),
+    _eval("Context 60, and SAM", "context60", "context", 31.1, options=MATCH, run="sam-context60"),
+    _eval("ADE 150", "ade150", "ade150", 17.7),
+    _eval("ADE 847", "ade847", "ade847", 8.1),
+    _eval("Context 459", "context459", "pc459", 13.9),
+    _referring("RefCOCO val", "refcoco unc/val", "refcoco", 33.57),
+    _referring("RefCOCO test A", "refcoco unc/testA", "refcoco", 35.36),
+    _referring("RefCOCO test B", "refcoco unc/testB", "refcoco", 30.51),
+    _referring("RefCOCO+ val", "refcoco+ unc/val", "refcoco+", 34.22),
+    _referring("RefCOCO+ test A", "refcoco+ unc/testA", "refcoco+", 36.03),
+    _referring("RefCOCO+ test B", "refcoco+ unc/testB", "refcoco+", 31.02),
+    _referring("RefCOCOg val (umd)", "refcocog umd/val", "refcocog", 36.67),
+    _referring("RefCOCOg test (umd)", "refcocog umd/test", "refcocog", 36.57),
+    _referring("RefCOCOg val (google)", "refcocog google/val", "refcocog", 36.63),
+    _referring("GRES val", "grefcoco unc/val", "gres", 16.8),
+    *(_referring(f"Ref-DAVIS 2017, {score}", "ref-davis17 val", "refcoco", printed, score)
+      for score, printed in (("J&F", 30.34), ("J", 28.15), ("F", 32.53))),
 )  # fmt: skip
-"""Title, command for CLIP, mIoU of the paper, and the runs of CLIP and of the offline backbone."""
+"""Every result of the paper, with `reference`, the code that measured it. The release has no settings for
+Ref-DAVIS: RefCOCO's are taken."""
 
 
 def paper(data: str, runs: str) -> str:
-    """What the paper says, and beside it what was measured here."""
+    """Return the table of the paper's numbers, and beside each what was measured here."""
     have = {name for name, *_ in cached()}
     lines = [
-        "| data set | paper | carlab, CLIP ViT-B/16 x L/14 | carlab, offline, not CLIP | `carlab` ... |",
+        "| data set | paper | carlab, CLIP | carlab, offline, not CLIP | `carlab` ... |",
         "|---|---:|---:|---:|---|",
     ]
-    for title, command, printed, clip, offline in PAPER:
-        needed = {BASE_16, LARGE_14} | ({SAM_HQ} & set(command.split()))
-        if needed <= have and readable(command.split()[1], data):
-            run(f"carlab {command.format(runs)} --root {data}")
-        here = [score(f"{runs}/{clip}"), score(f"{runs}/{offline}") if offline else ""]
-        told = f"`{command.format('RUNS')} --root DATA`"
-        lines.append(f"| {title} | {printed} | {here[0] or 'no weights here'} | {here[1] or '-'} | {told} |")
+    for row in PAPER:
+        words = row.command.split()
+        needed = {BASE_16, LARGE_14} | ({SAM_HQ} & set(words))
+        if needed <= have and readable(words[1], data):
+            run(f"carlab {row.command.format(runs)} --root {data}")
+        here = [score(f"{runs}/{out}", row.score) if out else "" for out in (row.run, row.offline)]
+        shown = f"`{row.command.format('RUNS')} --root DATA`"
+        lines.append(
+            f"| {row.title} | {row.printed} | {here[0] or 'no weights here'} | {here[1] or '-'} | {shown} |"
+        )
     return "\n".join(lines)
 
 
@@ -71,13 +117,13 @@ def readable(name: str, data: str) -> bool:
         return False
 
 
-def score(out: str) -> str:
-    """Score of a run (mIoU), its interval, and over how many images; empty if there is no such run."""
+def score(out: str, name: str) -> str:
+    """Return a score of a run, its interval, and over how many images; empty if there is no such run."""
     if not Path(out, "manifest.json").exists():
         return ""
     folder = RunFolder.read(out)
     summary = Summary.of(folder, folder.ids)
-    value, low, high = (100 * number for number in summary.interval("mIoU"))
+    value, low, high = (100 * number for number in summary.interval(name))
     return f"{value:.1f} [{low:.1f}, {high:.1f}], {len(summary.records)} images"
 
 

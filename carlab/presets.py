@@ -1,7 +1,8 @@
 """Every number of the method, in one place, each with its source; models built from them by name.
 
-`offline` is the embedded default. `reference/DATASET` is the released code, quirk by quirk; `paper/DATASET`
-is the method as written. Section numbers are those of the paper (arXiv 2312.07661v3); quirk numbers are
+`offline` is the embedded default. `reference/DATASET` is the released code, quirk by quirk, with which the
+paper's numbers were measured; `paper/DATASET` is the method as written, whose one softmax makes the same
+thetas stricter. Section numbers are those of the paper (arXiv 2312.07661v3); quirk numbers are
 explained in docs/method.md.
 """
 
