@@ -110,11 +110,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Variant(Stage):
-    extra: int = 0
+    """Differs in what it does alone, not in its fields."""
 
 
 def test_the_key_of_a_stage_is_its_type_and_its_fields() -> None:
-    keys = [stage_key(stage, "name") for stage in (Stage(1.0), Stage(1.0, "y"), Stage(2.0), Variant(1.0))]
-    assert keys[0] == keys[1]
-    assert len({*keys, stage_key(Variant(1.0, extra=1), "name")}) == 4
+    assert stage_key(Stage(1.0), "name") == stage_key(Stage(1.0, "y"), "name")
+    stages = (Stage(1.0), Stage(1.0, "y"), Stage(2.0), Variant(1.0))
+    assert len({stage_key(stage) for stage in stages}) == 4
     assert stage_key(refuse) == (refuse,)
