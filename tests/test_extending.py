@@ -226,12 +226,16 @@ class Cosine(TemplateClassifier):
 
 
 def test_a_score_aggregation(photo: np.ndarray, tiny: carlab.ClipAsRnn) -> None:
+    """A query has the score that it would have alone: the others take nothing from it."""
     own = replace(tiny, classifier=Cosine(tiny.classifier.backbone, ("a {}",)))
-    alone = {name: own(photo, [name]).steps[0].probs[0, 0] for name in WORDS}
-    together = own(photo, WORDS)
-    row = together.steps[0].probs[0]
-    assert not np.isclose(row.sum(), 1)
-    assert alone.keys() == set(WORDS)
+    trace = own(photo, WORDS, record=["classify.*"])
+    assert trace.settings["classifier"]["stage"] == "Cosine"
+    images, texts = trace.steps[0].probes["classify.embeddings"], trace.probes["classify.texts"]
+    for k in range(len(WORDS)):
+        alone = own.classifier(images[k : k + 1], texts, np.array([k]))
+        assert trace.steps[0].scores[k] == pytest.approx(alone[0, 0], abs=1e-6)
+        assert tiny.classifier(images[k : k + 1], texts, np.array([k])) == 1
+    assert not np.isclose(trace.steps[0].probs.sum(axis=1), 1).any()
 
 
 # --- a figure -------------------------------------------------------------------------------------

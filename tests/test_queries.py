@@ -127,11 +127,11 @@ def test_anything_gives_clean_queries_or_a_complaint(queries: object) -> None:
         texts = check_queries(queries)
     except QueryError as error:
         complaint(error)
-        return
-    assert texts and len(set(texts)) == len(texts) == len(queries)
-    for text, item in zip(texts, queries, strict=True):
-        assert text == item.strip() != ""
-        text.encode()  # a lone surrogate could not be
+    else:
+        assert texts and len(set(texts)) == len(texts) == len(queries)
+        for text, item in zip(texts, queries, strict=True):
+            assert text == item.strip() != ""
+            text.encode()  # a lone surrogate could not be
 
 
 # Background

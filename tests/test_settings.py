@@ -24,7 +24,7 @@ VALUES = {
     "eta": 0.6,
     "affinity": False,
     "box": 0.1,
-    "prompter": "contour+blur",
+    "prompter": "contour+blur",  # in the order of the table
     "background": "man-made",
     "background_weight": 2.0,
     "keep_best": True,
@@ -47,8 +47,7 @@ def test_what_is_written_is_read(key: str, tiny: ClipAsRnn) -> None:
     (row,) = (row for row in SETTINGS.values() if row.key == key)
     assert row.read(tiny) != value
     changed = change(tiny, **{key: value})
-    read = row.read(changed)
-    assert read == value or set(read.split("+")) == set(value.split("+"))
+    assert row.read(changed) == value
     assert row.parse({True: "on", False: "off"}.get(value, str(value))) == value
     others = {name: old for name, old in current(tiny).items() if name != key}
     if key == "affinity":  # lambda goes with it

@@ -168,15 +168,17 @@ def test_damage_anywhere_is_one_error_or_another_trace(tmp_path: Path) -> None:
     path = make_trace().save(tmp_path / "t")
     whole = bytearray(path.read_bytes())
     rng = np.random.default_rng(0)
-    header = 8 + int.from_bytes(whole[:8], "little")
+    header, read = 8 + int.from_bytes(whole[:8], "little"), 0
     for place in [*range(8), *rng.integers(8, header, 150), *rng.integers(header, len(whole), 20)]:
         damaged = whole.copy()
         damaged[place] ^= 1 << rng.integers(8)
         path.write_bytes(damaged)
         with suppress(TraceError):
             trace = Trace.load(path)
+            read += 1
             assert str(trace)
             assert trace.labels.shape == trace.image.shape[:2]
+    assert 20 <= read < 178, "some damage is seen, that of pixels is not"
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from carlab.errors import ImageError, ProbeError
+from carlab.queries import BACKGROUNDS
 from carlab.recurrence import ClipAsRnn
+from carlab.settings import SETTINGS
 from carlab.stages.filter import Threshold
 from carlab.trace import Trace
 from carlab.widgets import Compare, Lab, ScoreMatrix
@@ -46,9 +48,12 @@ def test_a_threshold_needs_no_model_pass(lab: Lab, monkeypatch: pytest.MonkeyPat
     backbone = type(lab.own_model.classifier.backbone)
     for name in ("trunk", "encode_images", "tail"):
         monkeypatch.setattr(backbone, name, refuse)
-    lab.controls.settings["keep_best"].value = not lab.controls.settings["keep_best"].value
+    before = lab.trace
+    lab.controls.settings["theta"].value = before.threshold + 1e-2
     assert lab.wait(SECONDS)
     assert "color:#d55e00" not in lab.message.value
+    assert lab.trace is not before
+    assert lab.trace.passes == {}
 
 
 def test_other_queries_need_no_trunk(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,6 +92,15 @@ def test_masks_are_matched_to_regions_and_back(lab: Lab) -> None:
     assert lab.trace.settings["refiner"] == plain
     lab.controls.show(matched)
     assert lab.controls.settings["regions"].value == "superpixels"
+
+
+def test_every_choice_is_offered_once(lab: Lab) -> None:
+    offered = {key: [*one.options] for key, one in lab.controls.settings.items() if hasattr(one, "options")}
+    assert offered["background"] == [*BACKGROUNDS]
+    assert offered["background"].count("none") == 1
+    assert offered.keys() == {row.key for row in SETTINGS.values() if row.choices}
+    for key, choices in offered.items():
+        assert len(set(choices)) == len(choices), key
 
 
 def test_the_history_goes_back_without_computing(lab: Lab) -> None:
