@@ -48,7 +48,7 @@ PAPER = (
 
 def paper(data: str, runs: str) -> str:
     """What the paper says, and beside it what was measured here."""
-    have = {name for name, *_ in cached()}
+    have = {model.name for model in cached() if model.whole}
     lines = [
         "| data set | paper | carlab, CLIP ViT-B/16 x L/14 | carlab, offline, not CLIP | `carlab` ... |",
         "|---|---:|---:|---:|---|",

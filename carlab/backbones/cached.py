@@ -2,14 +2,16 @@
 
 import atexit
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from carlab.backbones.checkpoint import Checkpoint
-from carlab.backbones.contents import Contents, inspect, read_json, relevant
+from carlab.backbones.contents import Contents, inspect, kind_of, read_json, relevant
 
 MAIN = "main"
 OLD_VARIABLES = (
@@ -17,6 +19,10 @@ OLD_VARIABLES = (
     *("PYTORCH_TRANSFORMERS_CACHE", "PYTORCH_PRETRAINED_BERT_CACHE"),
 )
 """Environment variables by which versions of old were told where to cache."""
+ADDRESS = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/([^/]+)$")
+"""Repository, revision and name in the address of a file at the hub."""
+
+NOTHING = Contents({}, (), ("config.json",), ())
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def snapshots(repository: str, revision: str = MAIN) -> Iterator[Snapshot]:
             weights = _conversion(folder) if revision == MAIN else {}
             yield snapshot_at(folder, commit, weights)
     for cache in cache_folders():
-        if files := _old_files(cache, repository, revision):
+        if files := _old_layout(cache).get((repository, revision)):
             yield Snapshot(files)
 
 
@@ -107,6 +113,47 @@ def refs(folder: Path) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): path.read_text().strip() for path in found}
 
 
+class CachedModel(NamedTuple):
+    """A repository in a cache: whether a model can be loaded from there, in words too, and its bytes."""
+
+    name: str
+    kind: str
+    whole: bool
+    state: str
+    size: int
+    folder: Path
+
+
+def cached_models() -> list[CachedModel]:
+    """Return every model that is cached, whole or half."""
+    found = []
+    for cache in cache_folders():
+        for folder in cache.glob("models--*--*"):
+            named = {commit: name for name, commit in refs(folder).items()}
+            commits = [path.name for path in (folder / "snapshots").glob("*")]
+            main = _conversion(folder)
+            held = {
+                named.get(commit, commit[:8]): snapshot_at(
+                    folder, commit, main if named.get(commit) == MAIN else None
+                ).contents()
+                for commit in commits
+            }
+            files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+            found.append(_summary("/".join(folder.name.split("--", 2)[1:]), held, files, folder))
+        for (name, revision), old in _old_layout(cache).items():
+            found.append(_summary(name, {revision: inspect(old)}, list(old.values()), cache))
+    return sorted(found)
+
+
+def _summary(name: str, held: dict[str, Contents], files: list[Path], folder: Path) -> CachedModel:
+    """Describe a repository by what each of its revisions holds."""
+    whole = [revision for revision, contents in held.items() if not contents.lacking]
+    best = min(held.values(), key=lambda contents: len(contents.lacking), default=NOTHING)
+    state = f"whole: {', '.join(whole)}" if whole else f"half there: no {', no '.join(best.lacking)}"
+    size = sum(path.stat().st_size for path in files)
+    return CachedModel(name, kind_of(best.config), bool(whole), state, size, folder)
+
+
 def _conversion(folder: Path) -> dict[str, Path]:
     """Return safetensors that transformers took from the conversion bot's pull request.
 
@@ -120,17 +167,19 @@ def _conversion(folder: Path) -> dict[str, Path]:
     return {}
 
 
-def _old_files(cache: Path, repository: str, revision: str) -> dict[str, Path]:
-    """Return the files in the layout of transformers before 4.22: named by hashes, with their URL in JSON."""
-    marker = f"/{repository}/resolve/{revision}/"
-    files: dict[str, Path] = {}
+def _old_layout(cache: Path) -> dict[tuple[str, str], dict[str, Path]]:
+    """Return the files by repository and revision as transformers before 4.22 cached them.
+
+    They are named by hashes; a JSON file beside each says from where it came.
+    """
+    found: dict[tuple[str, str], dict[str, Path]] = {}
     notes = [path for path in cache.glob("*.json") if path.with_suffix("").is_file()]
     for note in sorted(notes, key=lambda path: path.stat().st_mtime):  # a later version replaces an earlier
         content = read_json(note)
-        _, found, name = str(content.get("url") if isinstance(content, dict) else "").rpartition(marker)
-        if found and "/" not in name:
-            files[name] = note.with_suffix("")
-    return files
+        address = ADDRESS.search(str(content.get("url")) if isinstance(content, dict) else "")
+        if address:
+            found.setdefault((address[1], address[2]), {})[address[3]] = note.with_suffix("")
+    return found
 
 
 def _linked(files: dict[str, Path]) -> Path:

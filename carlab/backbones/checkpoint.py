@@ -97,7 +97,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def build(
     cls: Any, config: Any, tensors: Mapping[str, Tensor], checkpoint: Checkpoint, dtype: torch.dtype
-) -> torch.nn.Module:
+) -> Any:
     """Build a frozen transformers model from weights in memory, without any network.
 
     Names of tensors that transformers has changed since are understood.

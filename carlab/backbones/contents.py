@@ -157,17 +157,6 @@ def read_json(path: Path) -> Any:
         return None
 
 
-def size_text(count: int) -> str:
-    """Return bytes as text, in decimal kilobytes, megabytes or gigabytes.
-
-    >>> size_text(4_200), size_text(598_600_000), size_text(2_400_000_000)
-    ('4 kB', '599 MB', '2.4 GB')
-    """
-    if count >= 1e9:
-        return f"{count / 1e9:.1f} GB"
-    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
-
-
 def _safetensors_size(stream: BinaryIO) -> int:
     """Return the bytes that a safetensors file must have, by its header."""
     header = int.from_bytes(stream.read(8), "little")

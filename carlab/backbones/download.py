@@ -30,11 +30,11 @@ from carlab.backbones.contents import (
     kind_of,
     needs_tokenizer,
     shard_names,
-    size_text,
     small_files,
 )
+from carlab.trace.show import size_text
 
-HUB_SECONDS = 8.0
+HUB_SECONDS = 6.0
 """How long a hub may say nothing. A download that moves, however slowly, goes on."""
 PAUSE = 0.5
 """Seconds before a connection that broke is made again."""
@@ -183,7 +183,7 @@ def plan(repository: str, revision: str, check_kind: Callable[[str], Any]) -> Pl
 
 def ask(request: Callable[[], _T]) -> _T:
     """Return a short request's answer. A closed network can hang in name resolution, which has no timeout."""
-    outcome: list[Any] = []
+    outcome: list[tuple[Any, Exception | None]] = []
 
     def attempt() -> None:
         try:
@@ -194,7 +194,9 @@ def ask(request: Callable[[], _T]) -> _T:
     thread = Thread(target=attempt, daemon=True)
     thread.start()
     thread.join(HUB_SECONDS)
-    answer, error = outcome[0] if outcome else (None, TimeoutError(f"no answer in {HUB_SECONDS:.0f} s"))
+    if not outcome:
+        raise TimeoutError(f"no answer in {HUB_SECONDS:.0f} s")
+    answer, error = outcome[0]
     if error:
         raise error
     return answer
@@ -278,7 +280,8 @@ def _check_room(folder: Path, missing: int) -> None:
     free = shutil.disk_usage(place).free
     if missing > free:
         raise HubError(
-            f"no room: {size_text(missing)} are missing, and {str(place)!r} has {size_text(free)} free"
+            f"no room: {size_text(missing)} are missing, and the disk of {str(place)!r} has "
+            f"{size_text(free)} free; HF_HOME may name another"
         )
 
 

@@ -20,7 +20,7 @@ FAMILIES = {
     "open_clip": "carlab.backbones.open_clip",
     "siglip": "carlab.backbones.siglip",
 }
-"""Module of each type of checkpoint; its `load(checkpoint, device=, dtype=, **options)` gives the backbone."""
+"""Module of each type of checkpoint, with `load(checkpoint, device=, dtype=, **options)`."""
 IMAGE_TEXT = Family("image-text", tuple(FAMILIES), "openai/clip-vit-base-patch16", OFFLINE)
 
 LOADERS: dict[str, Callable[..., FrozenVlm]] = {}

@@ -132,7 +132,6 @@ def load_sam(name: str, *, device: str = "cpu", **options: Any) -> Sam:
     options
         Fields of `Sam`, e.g. `points_per_side=32`.
     """
-
     checkpoint = find_checkpoint(name, SAM)
     with loading(checkpoint):
         model = build(

@@ -10,7 +10,7 @@ VERSIONS = {"carlab": "clip-as-rnn-lab", **{name: name for name in ("torch", "tr
 
 
 def settings(value: Any) -> Any:
-    """Return the fields of a stage, nested, with its class; of a backbone all but its weights and their source.
+    """Return the fields of a stage, nested, with its class; of a backbone all but its weights.
 
     A stage that is no dataclass is given by its name: the same stage gives the same text in every process.
     """
