@@ -49,7 +49,7 @@ def bench(
 def report(title: str, ours: "Measurement", theirs: "Measurement | None") -> str:
     """Return a Markdown table, and ratios drawn from it."""
     from benchmarks.cost import PASSES, STAGES
-    from carlab.cli.machine import megabytes
+    from carlab.trace.show import size_text
 
     both = [ours] if theirs is None else [ours, theirs]
     names = ["carlab", "released schedule"][: len(both)]
@@ -61,7 +61,7 @@ def report(title: str, ours: "Measurement", theirs: "Measurement | None") -> str
         )
         lines.append(f"| {stage} |" + "".join(cells))
     lines.append("| **all** |" + "".join(f" | **{m.total:.2f}** |" for m in both))
-    lines.append("| peak memory |" + "".join(f" | {megabytes(m.peak)} |" for m in both))
+    lines.append("| peak memory |" + "".join(f" | {size_text(m.peak)} |" for m in both))
     share = ours.total / ours.necessary if ours.necessary else float("nan")
     lines.append(
         f"\n{share:.2f} times the sum of the necessary passes (trunk, products, texts, prompted images)."

@@ -91,7 +91,7 @@ Ref-DAVIS: RefCOCO's are taken."""
 
 def paper(data: str, runs: str) -> str:
     """Return the table of the paper's numbers, and beside each what was measured here."""
-    have = {name for name, *_ in cached()}
+    have = {model.name for model in cached() if model.whole}
     lines = [
         "| data set | paper | carlab, CLIP | carlab, offline, not CLIP | `carlab` ... |",
         "|---|---:|---:|---:|---|",

@@ -157,11 +157,17 @@ def _loaded(preset: str, **options: Any) -> ClipAsRnn:
     return load(preset, **options)
 
 
+def backbone_names(preset: str) -> tuple[str, str]:
+    """Return the names of the proposer and the classifier that a preset loads."""
+    kind, _, dataset = preset.partition("/")
+    return ("offline", "offline") if kind == "offline" else (BASE_16, NUMBERS[dataset].classifier)
+
+
 def _backbones(
     kind: str, dataset: str, proposer: str | None, classifier: str | None, **places: Any
 ) -> tuple[FrozenVlm, FrozenVlm]:
     """Load f and g; once where they are the same."""
-    own = ("offline", "offline") if kind == "offline" else (BASE_16, NUMBERS[dataset].classifier)
+    own = backbone_names(f"{kind}/{dataset}")
     options = RELEASED if kind == "reference" else {}
     names = [given or name for given, name in zip((proposer, classifier), own, strict=True)]
     loaded = {

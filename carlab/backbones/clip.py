@@ -10,11 +10,9 @@ from transformers import CLIPModel, CLIPTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from carlab.backbones.base import weights_digest
-from carlab.backbones.hub import Family, check_weights, read_checkpoint
+from carlab.backbones.checkpoint import Checkpoint, build
 from carlab.backbones.vit import Vit
 from carlab.errors import BackboneError, QueryError, quoted
-
-CLIP = Family("CLIP", ("clip",), "openai/clip-vit-base-patch16", "offline")
 
 
 class Clip(Vit):
@@ -33,37 +31,28 @@ class Clip(Vit):
         return functional.normalize(features, dim=-1)
 
 
-def load_clip(name: str, *, device: torch.device, dtype: torch.dtype, **options: Any) -> Clip:
-    """Load a CLIP by folder or hub name ("org/name", or "org/name@revision").
+def load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, **options: Any) -> Clip:
+    """Load a CLIP from a checkpoint in transformers' format.
 
-    Only safetensors weights are read and no code of the checkpoint is run.
-
-    Raises BackboneError if it cannot be found, reached or read, is no CLIP, or holds broken weights.
+    Raises BackboneError if it cannot be read, or holds broken weights or no tokenizer.
     """
-
-    def read(source: dict[str, Any]) -> tuple[Any, ...]:
-        model, report = CLIPModel.from_pretrained(
-            **source, dtype=dtype, use_safetensors=True, attn_implementation="sdpa", output_loading_info=True
-        )
-        tokenizer = CLIPTokenizerFast.from_pretrained(**source)
-        return model, report, tokenizer, CLIPImageProcessorPil.from_pretrained(**source)
-
-    model, report, tokenizer, processor = read_checkpoint(CLIP, name, read)
-    check_weights(name, model, report)
+    model = build(CLIPModel, checkpoint.config, checkpoint.tensors(), checkpoint, dtype)
+    tokenizer = CLIPTokenizerFast.from_pretrained(checkpoint.folder, local_files_only=True)
+    processor = CLIPImageProcessorPil.from_pretrained(checkpoint.folder, local_files_only=True)
     size, rows = len(tokenizer), model.config.text_config.vocab_size
     # Where its files are missing, transformers builds an empty tokenizer without an error.
     if not 256 < size <= rows:
         raise BackboneError(
-            f"expected a tokenizer of up to {rows} tokens beside the weights, got {size} tokens in {name!r}; "
-            "copy vocab.json and merges.txt (or tokenizer.json) there"
+            f"expected a tokenizer of up to {rows} tokens beside the weights, got {size} tokens in "
+            f"{checkpoint.name!r}; copy vocab.json and merges.txt (or tokenizer.json) there"
         )
-    model.requires_grad_(False)
     return Clip(
-        model=model.eval().to(device),
+        model=model.to(device),
         tokenizer=tokenizer,
-        name=f"CLIP {name}",
+        name=f"CLIP {checkpoint.name}",
         mean=tuple(processor.image_mean),
         std=tuple(processor.image_std),
         sha256=weights_digest(model),
+        source=checkpoint.source,
         **options,
     )

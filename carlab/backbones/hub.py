@@ -1,144 +1,171 @@
-"""Find and read a checkpoint: a local folder, the hub's cache, or the hub. Weights from safetensors only."""
+"""Find a checkpoint by name: a local folder, a cache on this machine, or the hub."""
 
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Thread
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
+from carlab.backbones.cached import MAIN, Snapshot, earlier_snapshots, snapshot_at, snapshots
+from carlab.backbones.checkpoint import Checkpoint
+from carlab.backbones.contents import Contents, kind_of
+from carlab.backbones.download import Plan, plan
 from carlab.errors import BackboneError, reason
 
-HUB_SECONDS = 8.0
-"""Timeout of the first request to a hub; name resolution has none of its own."""
-
-_T = TypeVar("_T")
+OFFLINE_FLAGS = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
 
 class Family(NamedTuple):
-    """A family of models: its name, transformers' model types, and an example of a hub name."""
+    """What a caller can load.
 
-    name: str
-    types: tuple[str, ...]
-    example: str
-    stand_in: str
-    """The name that needs no weights."""
+    Parameters
+    ----------
+    name, kinds
+        Its name, and transformers' model types; any, where there is none.
+    example, stand_in
+        A hub name, and the name that needs no weights, for messages.
+    """
+
+    name: str = "model"
+    kinds: tuple[str, ...] = ()
+    example: str = "openai/clip-vit-base-patch16"
+    stand_in: str = "offline"
 
     @property
     def ways_out(self) -> str:
         """Advice for when there is no such checkpoint."""
         return f'give a local folder with the checkpoint, or use "{self.stand_in}"'
 
-
-def read_checkpoint(family: Family, name: str, read: Callable[[dict[str, Any]], _T]) -> _T:
-    """Find and read the checkpoint of a folder or hub name ("org/name", or "org/name@revision").
-
-    `read` is called with the arguments by which transformers' `from_pretrained` finds it.
-
-    Raises BackboneError if it cannot be found, reached or read, or is of another family.
-    """
-    folder = Path(name).expanduser()
-    source = _local_folder(family, folder) if name and folder.is_dir() else _hub_source(family, name)
-    try:
-        with quiet():
-            return read(source)
-    except Exception as error:  # loaders raise anything from OSError to RuntimeError and SafetensorError
-        raise BackboneError(
-            f"expected a {family.name} checkpoint with safetensors weights, got {name!r} "
-            f"({reason(error)}); {family.ways_out}"
-        ) from error
-
-
-def check_weights(name: str, model: Any, report: dict[str, Any]) -> None:
-    """Check that a model has all its weights and that they are finite, by transformers' loading report.
-
-    Raises BackboneError, which names the tensors that are missing or broken.
-    """
-    missing = sorted(map(str, report["missing_keys"])) + sorted(map(str, report.get("mismatched_keys", ())))
-    broken = [key for key, weight in model.state_dict().items() if not weight.isfinite().all()]
-    for problem, keys in (("lacks", missing), ("has NaN or infinity in", broken)):
-        if keys:
+    def check(self, name: str, kind: str) -> None:
+        """Raise BackboneError if checkpoints of this type cannot be loaded."""
+        if self.kinds and kind not in self.kinds:
             raise BackboneError(
-                f"expected whole, finite weights, got {name!r}, which {problem} {len(keys)} tensors "
-                f"({keys[0]}, ...); download or save the checkpoint again"
+                f"expected a {self.name} checkpoint of type {', '.join(self.kinds)}, got {kind!r} "
+                f"in {name!r}; {self.ways_out}"
             )
 
 
-def _local_folder(family: Family, folder: Path) -> dict[str, Any]:
+ANY = Family()
+
+
+def find_checkpoint(name: str, family: Family = ANY) -> Checkpoint:
+    """Find a checkpoint by folder or hub name ("org/name", or "org/name@revision"), all its files whole.
+
+    What is cached whole is used without any request. Else what is missing is downloaded; where that fails, an
+    earlier commit of the same name is used if the cache has one.
+
+    Raises BackboneError if there is none, it is of another family, or the hub cannot be reached or refuses.
+    """
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        here = Snapshot({path.name: path for path in folder.iterdir()}, folder)
+        return _checked(name, here, here.contents(), family)
+    found = _cached(name, family)
+    for snapshot, contents in found:
+        if not contents.lacking and not contents.unsure:
+            return _checked(name, snapshot, contents, family)
     try:
-        kind = json.loads((folder / "config.json").read_text())["model_type"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise BackboneError(
-            f"expected a folder with a transformers config.json, got {str(folder)!r} "
-            f"({reason(error)}); save the model there with save_pretrained"
-        ) from error
-    if kind not in family.types:
-        raise BackboneError(
-            f"expected a checkpoint of type {' or '.join(map(repr, family.types))}, got {kind!r} "
-            f"in {str(folder)!r}; {family.ways_out}"
-        )
-    return {"pretrained_model_name_or_path": str(folder), "local_files_only": True}
+        lacking = f"; the cache has it without {', '.join(found[0][1].lacking)}" if found else ""
+        return download(name, family, plan_download(name, family, lacking))
+    except BackboneError:
+        if checkpoint := find_cached(name, family):
+            return checkpoint
+        raise
 
 
-def _hub_source(family: Family, name: str) -> dict[str, Any]:
+def find_cached(name: str, family: Family = ANY) -> Checkpoint | None:
+    """Return what the caches have of a hub name, whole, be it an earlier commit; no request is made."""
+    repository, revision = split_name(name, family)
+    found = _cached(name, family)
+    if not revision:
+        found += [(snapshot, snapshot.contents()) for snapshot in earlier_snapshots(repository)]
+    whole = (pair for pair in found if not pair[1].lacking)
+    return next((_checked(name, *pair, family) for pair in whole), None)
+
+
+def plan_download(name: str, family: Family = ANY, note: str = "") -> Plan:
+    """Ask the hub what a name needs, and how large it is. Nothing is written.
+
+    Raises BackboneError if it cannot be reached, refuses, or has no such checkpoint.
+    """
+    repository, revision = split_name(name, family)
+    with _explained(name, family, note):
+        for flag in OFFLINE_FLAGS:
+            if os.environ.get(flag, "0").upper() in {"1", "ON", "YES", "TRUE"}:
+                raise ConnectionError(f"{flag} is set")
+        return plan(repository, revision or MAIN, lambda kind: family.check(name, kind))
+
+
+def download(name: str, family: Family, planned: Plan) -> Checkpoint:
+    """Download what is missing of a plan, with a progress bar, and return the checkpoint.
+
+    Raises BackboneError if it breaks off; what has come by then is kept, and gone on with the next time.
+    """
+    with _explained(name, family):
+        folder = planned.download()
+    here = snapshot_at(planned.folder, folder.name)
+    return _checked(name, here, here.contents(), family)
+
+
+def split_name(name: str, family: Family = ANY) -> tuple[str, str]:
+    """Return repository and revision ("" where there is none) of a hub name.
+
+    Raises BackboneError if it is none.
+    """
     repository, _, revision = name.partition("@")
     if len(repository.split("/")) != 2 or repository.startswith((".", "/", "~")):
         raise BackboneError(
             f'expected "{family.stand_in}", a folder that exists, or a hub name like "{family.example}", '
             f"got {name!r}; run `carlab models` to see what can be loaded here"
         )
-    return {
-        "pretrained_model_name_or_path": repository,
-        "revision": revision or "main",
-        "local_files_only": _is_cached(repository, revision or "main")
-        or not _reachable(family, name, repository),
-    }
+    return repository, revision
 
 
-def _is_cached(repository: str, revision: str) -> bool:
-    from huggingface_hub import try_to_load_from_cache
+def _cached(name: str, family: Family) -> list[tuple[Snapshot, Contents]]:
+    repository, revision = split_name(name, family)
+    return [(snapshot, snapshot.contents()) for snapshot in snapshots(repository, revision or MAIN)]
 
-    return isinstance(try_to_load_from_cache(repository, "config.json", revision=revision), str)
 
-
-def _reachable(family: Family, name: str, repository: str) -> bool:
-    """Send the hub one short request: without it, a closed network costs minutes of retries."""
-    from huggingface_hub import HfApi
-
-    failure: list[Exception] = [TimeoutError(f"no answer in {HUB_SECONDS:.0f} s")]
-
-    def request() -> None:
-        try:
-            HfApi().model_info(repository, timeout=HUB_SECONDS / 2)
-            failure.clear()
-        except Exception as error:
-            failure[:] = [error]
-
-    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}:
-        failure[:] = [ConnectionError("HF_HUB_OFFLINE is set")]
-    else:
-        thread = Thread(target=request, daemon=True)
-        thread.start()
-        thread.join(HUB_SECONDS)
-    if failure:
+def _checked(name: str, snapshot: Snapshot, contents: Contents, family: Family) -> Checkpoint:
+    if contents.config:
+        family.check(name, kind_of(contents.config))
+    if contents.lacking:
         raise BackboneError(
-            f"expected {name!r} from the model hub, got nothing ({reason(failure[0])}); {family.ways_out}"
-        ) from failure[0]
-    return True
+            f"expected a whole {family.name} checkpoint, got {name!r} without "
+            f"{' and '.join(contents.lacking)}; {family.ways_out}"
+        )
+    return snapshot.checkpoint(name, contents)
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and loading reports: what matters is raised as an error."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
+def _explained(name: str, family: Family, note: str = "") -> Iterator[None]:
+    """Turn whatever a download raises into one line."""
     try:
         yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+    except BackboneError:
+        raise
+    except Exception as error:  # OSError, httpx's errors, huggingface_hub's, and what a wrong answer causes
+        raise BackboneError(
+            f"expected {name!r} from the model hub, got nothing ({_why(error, name)}{note}); "
+            f"{family.ways_out}"
+        ) from error
+
+
+def _why(error: Exception, name: str) -> str:
+    """Return what a failed request means for the user."""
+    from huggingface_hub import constants
+
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", 0)
+    page = f"{constants.ENDPOINT}/{name.partition('@')[0]}"
+    if status in {401, 403}:
+        return (
+            f"the hub refuses it, {status}: if the name is right, accept the licence at {page} and set "
+            "HF_TOKEN to a token of yours"
+        )
+    if status == 404:
+        return "the hub has no such model, revision or file"
+    if status == 429:
+        wait = getattr(response, "headers", {}).get("Retry-After")
+        return f"the hub has had too many requests, 429: try again {f'in {wait} s' if wait else 'later'}"
+    return reason(error)

@@ -1,23 +1,34 @@
 """Load a backbone by name."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
 
 from carlab.backbones.base import FrozenVlm
+from carlab.backbones.checkpoint import loading
+from carlab.backbones.hub import Family, find_checkpoint
 from carlab.errors import SettingError, check_choice
 
 OFFLINE = "offline"
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
+FAMILIES = {
+    "clip": "carlab.backbones.clip",
+    "open_clip": "carlab.backbones.open_clip",
+    "siglip": "carlab.backbones.siglip",
+}
+"""Module of each type of checkpoint, with `load(checkpoint, device=, dtype=, **options)`."""
+IMAGE_TEXT = Family("image-text", tuple(FAMILIES), "openai/clip-vit-base-patch16", OFFLINE)
+
 LOADERS: dict[str, Callable[..., FrozenVlm]] = {}
 """Loaders of one's own by prefix: `LOADERS["toy"](NAME, device=, dtype=, **options)` loads "toy:NAME"."""
 
 
 def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **options: Any) -> FrozenVlm:
-    """Load "offline" (embedded, not CLIP), a CLIP by folder or hub name, or one of `LOADERS`.
+    """Load "offline" (embedded, not CLIP), a checkpoint of one of `FAMILIES`, or one of `LOADERS`.
 
     Raises SettingError if the device or dtype is unknown or not usable here; BackboneError if the weights
     cannot be found, reached or trusted.
@@ -43,9 +54,10 @@ def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **o
         from carlab.backbones.offline import load_offline
 
         return load_offline(device=place, dtype=precision, **options)
-    from carlab.backbones.clip import load_clip
-
-    return load_clip(name, device=place, dtype=precision, **options)
+    checkpoint = find_checkpoint(name, IMAGE_TEXT)
+    family = import_module(FAMILIES[checkpoint.kind])
+    with loading(checkpoint):
+        return family.load(checkpoint, device=place, dtype=precision, **options)
 
 
 def check_device(device: str) -> torch.device:

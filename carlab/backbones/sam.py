@@ -16,7 +16,8 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 from transformers.pipelines import MaskGenerationPipeline
 
 from carlab.backbones.base import weights_digest
-from carlab.backbones.hub import Family, check_weights, read_checkpoint
+from carlab.backbones.checkpoint import build, loading
+from carlab.backbones.hub import Family, find_checkpoint
 from carlab.hooks import progress
 
 MODELS: dict[str, Any] = {"sam": SamModel, "sam_hq": SamHQModel}
@@ -37,6 +38,8 @@ class Sam:
         Of two masks whose boxes have a larger IoU the one with the better estimate is kept.
     batch
         Points decoded at once.
+    source
+        Files, revision and digests of the weights, for provenance.
     """
 
     model: Any
@@ -48,6 +51,7 @@ class Sam:
     stability: float = 0.95
     box_overlap: float = 0.7
     batch: int = 64
+    source: str = ""
 
     def __call__(self, image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "m h w"]:
         """Return masks, the best estimate first; none where no mask is good enough."""
@@ -128,17 +132,11 @@ def load_sam(name: str, *, device: str = "cpu", **options: Any) -> Sam:
     options
         Fields of `Sam`, e.g. `points_per_side=32`.
     """
-
-    def read(source: dict[str, Any]) -> tuple[Any, ...]:
-        from transformers import AutoConfig
-
-        kind = AutoConfig.from_pretrained(**source).model_type
-        model, report = MODELS[kind].from_pretrained(
-            **source, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+    checkpoint = find_checkpoint(name, SAM)
+    with loading(checkpoint):
+        model = build(
+            MODELS[checkpoint.kind], checkpoint.config, checkpoint.tensors(), checkpoint, torch.float32
         )
-        return model, report, Processor.from_pretrained(**source)
-
-    model, report, processor = read_checkpoint(SAM, name, read)
-    check_weights(name, model, report)
-    model.requires_grad_(False)
-    return Sam(model.eval().to(device), processor, f"SAM {name}", weights_digest(model), **options)
+        processor = Processor.from_pretrained(checkpoint.folder, local_files_only=True)
+    digest, source = weights_digest(model), checkpoint.source
+    return Sam(model.to(device), processor, f"SAM {name}", digest, source=source, **options)

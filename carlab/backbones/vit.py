@@ -50,6 +50,8 @@ class Vit:
         attention grows with the fourth power.
     texts
         Embeddings of the texts encoded so far.
+    source
+        Files, revision and digests of the weights, for provenance.
     """
 
     model: Any
@@ -62,6 +64,7 @@ class Vit:
     side_multiple: int | None = None
     max_side: int = 1024
     texts: Cache = field(default_factory=lambda: Cache(TEXT_BYTES))
+    source: str = ""
     input_side: int = field(init=False)
     """Side in pixels of the images that the checkpoint was trained on."""
     device: torch.device = field(init=False)

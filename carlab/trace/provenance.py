@@ -15,7 +15,8 @@ def settings(value: Any) -> Any:
     A stage that is no dataclass is given by its name: the same stage gives the same text in every process.
     """
     if hasattr(value, "sha256"):
-        plain = {field.name: getattr(value, field.name) for field in fields(value)}
+        # The same weights may come from another file on another machine, and a run goes on there.
+        plain = {field.name: getattr(value, field.name) for field in fields(value) if field.name != "source"}
         return {name: item for name, item in plain.items() if isinstance(item, str | int | float | None)}
     if is_dataclass(value) and not isinstance(value, type):
         inner = {field.name: settings(getattr(value, field.name)) for field in fields(value)}
@@ -31,7 +32,7 @@ def settings(value: Any) -> Any:
 
 
 def provenance(model: Any) -> dict[str, str]:
-    """Return the versions of carlab and its libraries, and name and digest of each backbone."""
+    """Return the versions of carlab and its libraries, and name, digest and source of each backbone."""
     made = {name: _version(distribution) for name, distribution in VERSIONS.items()}
     made["preset"] = model.name
     for stage, part in (("proposer", "backbone"), ("classifier", "backbone"), ("refiner", "regions")):
@@ -39,6 +40,8 @@ def provenance(model: Any) -> dict[str, str]:
         if hasattr(frozen, "sha256"):
             made[f"{stage}.{part}"] = frozen.name
             made[f"{stage}.sha256"] = frozen.sha256
+            if source := getattr(frozen, "source", ""):
+                made[f"{stage}.source"] = source
     return made
 
 

@@ -46,6 +46,17 @@ def shorten(text: str, width: int = NAME_WIDTH) -> str:
     return clip(text[:most], 0, width - 1, control_codes="ignore").rstrip(" ") + "…"
 
 
+def size_text(count: int) -> str:
+    """Return bytes as text, in decimal kilobytes, megabytes or gigabytes.
+
+    >>> size_text(4_200), size_text(598_600_000), size_text(2_400_000_000)
+    ('4 kB', '599 MB', '2.4 GB')
+    """
+    if count >= 1e9:
+        return f"{count / 1e9:.1f} GB"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+
+
 def printable(text: str) -> str:
     """Return the text without control and direction characters: it cannot move a cursor or reorder a line."""
     hidden = {letter for letter in text if unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}

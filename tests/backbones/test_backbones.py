@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
 
 from benchmarks.class_vectors import class_names, name_vectors
-from carlab.backbones import FrozenVlm, hub, load_backbone
+from carlab.backbones import FrozenVlm, download, load_backbone
 from carlab.backbones.clip import Clip
 from carlab.errors import BackboneError, QueryError, SettingError
 from carlab.recurrence import ClipAsRnn
@@ -172,7 +172,7 @@ def test_a_hub_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that takes the connection and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-        monkeypatch.setattr(hub, "HUB_SECONDS", 0.5)
+        monkeypatch.setattr(download, "HUB_SECONDS", 0.5)
         monkeypatch.setattr(
             "huggingface_hub.constants.ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}"
         )

@@ -1,0 +1,175 @@
+"""Which files make a checkpoint, and whether they are whole. Reads neither weights nor network."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+from zipfile import is_zipfile
+
+INDEX = ".index.json"
+"""Ending of a file that names the shards of the weights."""
+FORMATS = {
+    "config.json": (
+        *("model.safetensors", f"model.safetensors{INDEX}"),
+        *("pytorch_model.bin", f"pytorch_model.bin{INDEX}"),
+    ),
+    "open_clip_config.json": ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+}
+"""Weights that go with a configuration, the ones to prefer first."""
+FORMAT_KEYS = {"config.json": "model_type", "open_clip_config.json": "model_cfg"}
+"""What a configuration must have: timm writes a config.json too, without a model type."""
+TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",), ("tokenizer.model",))
+"""Vocabularies, of which one is enough."""
+TOKENIZER = "tokenizer (tokenizer.json, vocab.json and merges.txt, or spiece.model)"
+TOKENIZER_NOTES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
+WITHOUT_TEXT = ("sam", "sam_hq")
+OPEN_CLIP = "open_clip"
+
+SMALL = (*FORMATS, *(name for names in TOKENIZERS for name in names), *TOKENIZER_NOTES, *PREPROCESSORS)
+HEADER_LIMIT = 100_000_000
+"""Bytes of a safetensors header, by its specification."""
+TAIL = 64
+"""Bytes in which the end of a JSON text is sought."""
+
+
+class Contents(NamedTuple):
+    """What a set of files holds of a checkpoint.
+
+    Parameters
+    ----------
+    config, weights
+        The configuration, and names of the weights files.
+    lacking
+        What a checkpoint must have and this one has not, or not whole.
+    unsure
+        Files that are not there, and that a repository of this kind may have or not.
+    """
+
+    config: dict[str, Any]
+    weights: tuple[str, ...]
+    lacking: tuple[str, ...]
+    unsure: tuple[str, ...]
+
+
+def inspect(files: Mapping[str, Path]) -> Contents:
+    """Return what files, by name, hold of a checkpoint."""
+    whole = {name for name in relevant(files) if is_whole(name, files[name])}
+    shards = {name: shards_of(files[name]) for name in whole if name.endswith(INDEX)}
+    usable = {name for name in whole if whole.issuperset(shards.get(name, ()))}
+    config, chosen = choose({name: read_json(files[name]) for name in FORMATS if name in whole}, usable)
+    kind = kind_of(config)
+    lacking = [] if config else ["config.json"]
+    if chosen is None:
+        lacking.append(_weights_lacking(files, kind))
+    if needs_tokenizer(kind) and not has_tokenizer(whole):
+        lacking.append(f"a {TOKENIZER}")
+    preprocessor = whole.intersection(PREPROCESSORS)
+    if kind in WITHOUT_TEXT and not preprocessor:
+        lacking.append(PREPROCESSORS[0])
+    unsure = [] if preprocessor else [PREPROCESSORS[0]]
+    if kind not in WITHOUT_TEXT:
+        unsure += [name for name in TOKENIZER_NOTES[:1] if name not in whole]
+        unsure += [] if has_tokenizer(whole) else [names[0] for names in TOKENIZERS]
+    weights = () if chosen is None else tuple(shards.get(chosen, (chosen,)))
+    return Contents(config, weights, tuple(lacking), tuple(unsure))
+
+
+def choose(configs: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str, Any], str | None]:
+    """Return the configuration and the weights to load: transformers' format first, safetensors first."""
+    fitting = {
+        name: configs[name]
+        for name in FORMATS
+        if isinstance(configs.get(name), dict) and FORMAT_KEYS[name] in configs[name]
+    }
+    for name, config in fitting.items():
+        for weights in FORMATS[name]:
+            if weights in names:
+                return config, weights
+    return next(iter(fitting.values()), {}), None
+
+
+def kind_of(config: Mapping[str, Any]) -> str:
+    """Return the model type that transformers gives a configuration, or "open_clip"."""
+    return str(config.get("model_type", OPEN_CLIP if config else ""))
+
+
+def needs_tokenizer(kind: str) -> bool:
+    """Whether a checkpoint is nothing without a tokenizer; open_clip's own format may do without."""
+    return kind not in (*WITHOUT_TEXT, OPEN_CLIP)
+
+
+def has_tokenizer(names: Collection[str]) -> bool:
+    """Whether the vocabulary of a tokenizer is among the files."""
+    return any(set(some) <= set(names) for some in TOKENIZERS)
+
+
+def small_files(kind: str, names: Collection[str]) -> list[str]:
+    """Return what a checkpoint needs out of a repository's files besides configuration and weights."""
+    needed = list(PREPROCESSORS)
+    if kind not in WITHOUT_TEXT:
+        vocabulary = next((some for some in TOKENIZERS if set(some) <= set(names)), ())
+        needed += [*vocabulary, *TOKENIZER_NOTES]
+    return [name for name in needed if name in names]
+
+
+def relevant(names: Iterable[str]) -> list[str]:
+    """Return the names that a checkpoint may be made of: small files, weights, shards."""
+    return [name for name in names if name in SMALL or name.endswith((INDEX, ".safetensors", ".bin"))]
+
+
+def shards_of(index: Path) -> tuple[str, ...]:
+    """Return the names of the shards in an index file, none if it is no index."""
+    return shard_names(read_json(index))
+
+
+def shard_names(index: Any) -> tuple[str, ...]:
+    """Return the names of the shards in the content of an index file."""
+    places = index.get("weight_map") if isinstance(index, dict) else None
+    return tuple(sorted(set(map(str, places.values())))) if isinstance(places, dict) else ()
+
+
+def is_whole(name: str, path: Path) -> bool:
+    """Whether a file is there and was not cut, by its head and tail; checksums are checked while downloading.
+
+    `name` says what the file is: caches of old name files by hashes.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            if name.endswith(".safetensors"):
+                return size == _safetensors_size(stream)
+            if name.endswith(".bin"):  # the pickles of torch before 1.6 have no end to look at
+                return is_zipfile(stream) or (stream.seek(0) == 0 and stream.read(1) == b"\x80")
+            if name.endswith(".json"):
+                stream.seek(max(size - TAIL, 0))
+                return stream.read().rstrip().endswith((b"}", b"]"))
+            return size > 0
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, None if it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _safetensors_size(stream: BinaryIO) -> int:
+    """Return the bytes that a safetensors file must have, by its header."""
+    header = int.from_bytes(stream.read(8), "little")
+    if header > HEADER_LIMIT:
+        return -1
+    tensors = json.loads(stream.read(header))
+    ends = [tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"]
+    return 8 + header + max(ends, default=0)
+
+
+def _weights_lacking(files: Mapping[str, Path], kind: str) -> str:
+    names = FORMATS["open_clip_config.json" if kind == OPEN_CLIP else "config.json"]
+    cut = [name for name in names if name in files]
+    if not cut:
+        return f"{names[0]} or {names[-1].removesuffix(INDEX)}"
+    return f"every shard of {cut[0]}" if cut[0].endswith(INDEX) else f"a whole {cut[0]}"
