@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
+from carlab.backbones.checkpoint import Checkpoint, read_folder
 from carlab.errors import BackboneError, reason
 
 HUB_SECONDS = 8.0
@@ -48,6 +49,21 @@ def read_checkpoint(family: Family, name: str, read: Callable[[dict[str, Any]], 
             f"expected a {family.name} checkpoint with safetensors weights, got {name!r} "
             f"({reason(error)}); {family.ways_out}"
         ) from error
+
+
+CLIP = Family("CLIP", ("clip",), "openai/clip-vit-base-patch16", "offline")
+
+
+def find_checkpoint(name: str) -> Checkpoint:
+    """Return the checkpoint of a folder or hub name."""
+    from huggingface_hub import snapshot_download
+
+    folder = Path(name).expanduser()
+    if name and folder.is_dir():
+        return read_folder(name, folder)
+    source = _hub_source(CLIP, name)
+    repository = source.pop("pretrained_model_name_or_path")
+    return read_folder(name, Path(snapshot_download(repository, **source)))
 
 
 def check_weights(name: str, model: Any, report: dict[str, Any]) -> None:

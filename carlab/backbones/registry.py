@@ -1,16 +1,24 @@
 """Load a backbone by name."""
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
 
 from carlab.backbones.base import FrozenVlm
-from carlab.errors import SettingError, check_choice
+from carlab.backbones.hub import find_checkpoint
+from carlab.errors import BackboneError, SettingError, check_choice
 
 OFFLINE = "offline"
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
+FAMILIES = {
+    "clip": "carlab.backbones.clip",
+    "open_clip": "carlab.backbones.open_clip",
+    "siglip": "carlab.backbones.siglip",
+}
+"""Module of each family, by the kind of its checkpoints."""
 
 LOADERS: dict[str, Callable[..., FrozenVlm]] = {}
 """Loaders of one's own by prefix: `LOADERS["toy"](NAME, device=, dtype=, **options)` loads "toy:NAME"."""
@@ -43,9 +51,14 @@ def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **o
         from carlab.backbones.offline import load_offline
 
         return load_offline(device=place, dtype=precision, **options)
-    from carlab.backbones.clip import load_clip
-
-    return load_clip(name, device=place, dtype=precision, **options)
+    checkpoint = find_checkpoint(name)
+    if checkpoint.kind not in FAMILIES:
+        raise BackboneError(
+            f"expected a checkpoint of type {', '.join(FAMILIES)}, got {checkpoint.kind!r} in {name!r}; "
+            'take another, or use "offline"'
+        )
+    load = import_module(FAMILIES[checkpoint.kind]).load
+    return load(checkpoint, device=place, dtype=precision, **options)  # type: ignore[no-any-return]
 
 
 def check_device(device: str) -> torch.device:
