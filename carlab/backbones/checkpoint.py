@@ -25,7 +25,7 @@ class Checkpoint:
 
     @property
     def kind(self) -> str:
-        """transformers' model type, or "open_clip"."""
+        """Model type in transformers, or "open_clip"."""
         return "open_clip" if "model_cfg" in self.config else str(self.config.get("model_type"))
 
     @property
@@ -67,18 +67,23 @@ def read_folder(name: str, folder: Path) -> Checkpoint:
         ) from error
 
 
-def build(cls: Any, config: Any, tensors: dict[str, Tensor], checkpoint: Checkpoint, dtype: torch.dtype) -> Any:
+def build(
+    cls: Any, config: Any, tensors: dict[str, Tensor], checkpoint: Checkpoint, dtype: torch.dtype
+) -> Any:
     """Return a model of transformers with these weights."""
     model = cls(config)
     shapes = {key: value.shape for key, value in model.state_dict().items()}
     for problem, keys in (
         ("lacks", [key for key, shape in shapes.items() if tensors.get(key, torch.empty(0)).shape != shape]),
-        ("has NaN or infinity in", [key for key in shapes if key in tensors and not tensors[key].isfinite().all()]),
+        (
+            "has NaN or infinity in",
+            [key for key in shapes if key in tensors and not tensors[key].isfinite().all()],
+        ),
     ):
         if keys:
             raise BackboneError(
-                f"expected whole, finite weights, got {checkpoint.name!r}, which {problem} {len(keys)} tensors "
-                f"({keys[0]}, ...); download or save the checkpoint again"
+                f"expected whole, finite weights, got {checkpoint.name!r}, which {problem} "
+                f"{len(keys)} tensors ({keys[0]}, ...); download or save the checkpoint again"
             )
     model.load_state_dict({key: tensors[key] for key in shapes})
     return model.to(dtype)

@@ -58,7 +58,7 @@ def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **o
             'take another, or use "offline"'
         )
     load = import_module(FAMILIES[checkpoint.kind]).load
-    return load(checkpoint, device=place, dtype=precision, **options)  # type: ignore[no-any-return]
+    return load(checkpoint, device=place, dtype=precision, **options)
 
 
 def check_device(device: str) -> torch.device:
