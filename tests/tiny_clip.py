@@ -8,14 +8,22 @@ import numpy as np
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-TOWER = {"hidden_act": "quick_gelu", "num_attention_heads": 2, "projection_dim": 32}
+TOWER = {"num_attention_heads": 2, "projection_dim": 32}
 
 
-def save_tiny_clip(folder: Path, *, patch: int = 16, size: int = 64, layers: int = 3, seed: int = 0) -> Path:
+def save_tiny_clip(
+    folder: Path, *, patch: int = 16, size: int = 64, layers: int = 3, seed: int = 0, act: str = "quick_gelu"
+) -> Path:
     """Save model, byte-level tokenizer and preprocessor to `folder`; the same weights for the same seed."""
-    text = {**TOWER, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+    text = {**TOWER, "hidden_act": act, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
     text |= {"vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
-    vision = {**TOWER, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": layers}
+    vision = {
+        **TOWER,
+        "hidden_act": act,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": layers,
+    }
     vision |= {"image_size": size, "patch_size": patch}
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -10,7 +10,8 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from carlab.backbones.checkpoint import Checkpoint, build
-from carlab.backbones.vit import Vit, from_folder, pixel_scale, read_config
+from carlab.backbones.reading import read_pixels, reading
+from carlab.backbones.vit import Vit
 from carlab.errors import BackboneError, QueryError, quoted
 
 
@@ -49,9 +50,10 @@ def load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, **
 
     Raises BackboneError if weights or tokenizer are missing or broken.
     """
-    config = read_config(CLIPConfig, checkpoint)
+    with reading(checkpoint, "the config.json of a CLIP"):
+        config = CLIPConfig.from_dict(checkpoint.config)
     model = build(CLIPModel, config, checkpoint.tensors(), checkpoint, dtype)
-    pixels = pixel_scale(from_folder(CLIPImageProcessorPil, checkpoint))
+    pixels = read_pixels(CLIPImageProcessorPil, checkpoint)
     tokenizer = read_tokenizer(checkpoint, config.text_config.vocab_size)
     return Clip.frozen(checkpoint, model, device=device, tokenizer=tokenizer, **pixels, **options)
 
@@ -61,13 +63,14 @@ def read_tokenizer(checkpoint: Checkpoint, rows: int) -> Any:
 
     Raises BackboneError if there is none, or it is that of another model.
     """
-    tokenizer = from_folder(CLIPTokenizerFast, checkpoint)
+    with reading(checkpoint, "the tokenizer of a CLIP"):
+        tokenizer = CLIPTokenizerFast.from_pretrained(str(checkpoint.folder), local_files_only=True)
     # Where its files are missing, transformers builds an empty tokenizer without an error.
     if not 256 < len(tokenizer) <= rows:
         raise BackboneError(
             f"expected a tokenizer of up to {rows} tokens beside the weights, got {len(tokenizer)} tokens in "
-            f"{checkpoint.name!r}; copy tokenizer.json, or vocab.json and merges.txt, there (with {VOCABULARY} "
-            "tokens those of openai/clip-vit-base-patch32)"
+            f"{checkpoint.name!r}; copy tokenizer.json, or vocab.json and merges.txt, there "
+            f"(for {VOCABULARY} tokens those of openai/clip-vit-base-patch32 do)"
         )
     return tokenizer
 

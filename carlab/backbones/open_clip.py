@@ -134,24 +134,31 @@ def convert_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
     rest = []
     for name, tensor in checkpoint.tensors().items():
         plain = name.removeprefix("text.")  # with custom_text
-        start = next((part for part in PARTS if plain.startswith(part)), None)
-        if start is None:
-            rest += [name] if plain not in NO_WEIGHTS else []
-            continue
-        new = PARTS[start] + plain.removeprefix(start)
-        for old, renamed in LAYERS.items():
-            new = new.replace(old, renamed)
+        new = renamed(plain)
         stem, joint, kind = new.partition(".attn.in_proj_")
         if joint:
-            for part, third in zip("qkv", tensor.chunk(3), strict=True):
-                found[f"{stem}.self_attn.{part}_proj.{kind}"] = third
-        elif start in TRANSPOSED:
-            found[new] = tensor.T
-        else:
-            found[new] = tensor.reshape(()) if start == "logit_scale" else tensor
+            thirds = zip("qkv", tensor.chunk(3), strict=True)
+            found |= {f"{stem}.self_attn.{part}_proj.{kind}": third for part, third in thirds}
+        elif new:
+            found[new] = tensor.T if plain in TRANSPOSED else tensor
+        elif plain not in NO_WEIGHTS:
+            rest.append(name)
     if rest:
         raise BackboneError(
             f"expected the tensors of a plain open_clip model, got {len(rest)} others ({rest[0]}, ...) in "
             f"{checkpoint.name!r}; take one that is saved in the format of transformers"
         )
     return found
+
+
+def renamed(name: str) -> str:
+    """Return transformers' name of a tensor, but for the joint projections; "" if it belongs to no part.
+
+    >>> renamed("visual.transformer.resblocks.3.ln_2.bias")
+    'vision_model.encoder.layers.3.layer_norm2.bias'
+    """
+    start = next((part for part in PARTS if name.startswith(part)), "")
+    new = PARTS[start] + name.removeprefix(start) if start else ""
+    for old, layer in LAYERS.items():
+        new = new.replace(old, layer)
+    return new

@@ -21,8 +21,9 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 from carlab.backbones.checkpoint import Checkpoint, build
 from carlab.backbones.clip import check_lengths
-from carlab.backbones.vit import Vit, from_folder, pixel_scale, read_config
-from carlab.errors import BackboneError, reason
+from carlab.backbones.reading import read_pixels, reading
+from carlab.backbones.vit import Vit
+from carlab.errors import BackboneError
 
 
 class Siglip(Vit):
@@ -37,7 +38,7 @@ class Siglip(Vit):
 
     def logits(self, images: Float[Tensor, "m d"], texts: Float[Tensor, "q d"]) -> Float[Tensor, "m q"]:
         """Return exp(logit scale) times the cosine, plus the bias."""
-        return super().logits(images, texts) + self.logit_bias
+        return super().logits(images, texts) + self.model.logit_bias.detach().to(images)
 
     def _encode_text(self, texts: list[str]) -> Float[Tensor, "q d"]:
         tokens = self.tokenizer(texts, self.model.config.text_config.max_position_embeddings)
@@ -63,9 +64,10 @@ def load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, **
 
     Raises BackboneError if weights or tokenizer are missing or broken.
     """
-    config = read_config(SiglipConfig, checkpoint)
+    with reading(checkpoint, "the config.json of a SigLIP"):
+        config = SiglipConfig.from_dict(checkpoint.config)
     model = build(SiglipModel, config, checkpoint.tensors(), checkpoint, dtype)
-    pixels = pixel_scale(from_folder(SiglipImageProcessorPil, checkpoint))
+    pixels = read_pixels(SiglipImageProcessorPil, checkpoint)
     tokenizer = read_texts(checkpoint, config.text_config.vocab_size)
     return Siglip.frozen(checkpoint, model, device=device, tokenizer=tokenizer, **pixels, **options)
 
@@ -114,13 +116,8 @@ def read_texts(checkpoint: Checkpoint, rows: int) -> Texts:
 
     Raises BackboneError if there is none, or it is that of another model.
     """
-    try:
+    with reading(checkpoint, "the tokenizer.json of a SigLIP (a spiece.model is not read)"):
         tokenizer = Tokenizer.from_file(str(checkpoint.folder / "tokenizer.json"))
-    except Exception as error:  # tokenizers raises Exception itself
-        raise BackboneError(
-            f"expected a tokenizer.json beside the weights, got {checkpoint.name!r} without it "
-            f"({reason(error)}); copy that of the same model there (a spiece.model alone is not read)"
-        ) from error
     size = tokenizer.get_vocab_size(with_added_tokens=False)
     for names, punctuation in VOCABULARIES.items():
         end, padding = (tokenizer.token_to_id(name) for name in names)

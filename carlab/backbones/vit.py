@@ -19,9 +19,8 @@ from torch.nn import functional
 
 from carlab.backbones.base import TEXT_BYTES, Trunk, cached_embeddings, weights_digest
 from carlab.backbones.checkpoint import Checkpoint
-from carlab.backbones.hub import quiet
 from carlab.cache import Cache
-from carlab.errors import BackboneError, reason
+from carlab.errors import BackboneError
 from carlab.files.pictures import resize
 from carlab.files.shapes import Image
 from carlab.hooks import timed
@@ -129,7 +128,7 @@ class Vit:
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q d"]:
         """Return unit-norm text embeddings.
 
-        Raises QueryError if a text is longer than the model reads (77 tokens in CLIP).
+        Raises QueryError if a text is longer than the model reads (CLIP 77 tokens, SigLIP 64).
         """
         with timed("text"):
             return cached_embeddings(self.texts, texts, self._encode_text)
@@ -256,42 +255,3 @@ def resize_positions(
         patches = resized[0].flatten(1).T.to(positions.dtype)
         positions = torch.cat([positions[:class_tokens], patches])
     return positions.half().to(positions.dtype) if mode == "bilinear half" else positions
-
-
-@quiet()
-def read_config(kind: Any, checkpoint: Checkpoint) -> Any:
-    """Return a checkpoint's configuration as a class of transformers.
-
-    Raises BackboneError if its values are not those of such a model.
-    """
-    try:
-        return kind.from_dict(checkpoint.config)
-    except Exception as error:  # anything from TypeError to a validation error of huggingface_hub
-        raise BackboneError(
-            f"expected the config.json of a {kind.model_type} model, got {checkpoint.name!r} "
-            f"({reason(error)}); download or save the checkpoint again"
-        ) from error
-
-
-def from_folder(kind: Any, checkpoint: Checkpoint) -> Any:
-    """Return a tokenizer or image processor of transformers, read from the checkpoint's folder.
-
-    Raises BackboneError if its files are missing or cannot be read.
-    """
-    try:
-        with quiet():
-            return kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
-    except Exception as error:  # anything from OSError to TypeError
-        raise BackboneError(
-            f"expected the files of a {kind.__name__} beside the weights, got {checkpoint.name!r} "
-            f"without them ({reason(error)}); download or save the checkpoint again"
-        ) from error
-
-
-def pixel_scale(processor: Any) -> dict[str, tuple[float, ...]]:
-    """Return mean and standard deviation by which an image processor of transformers prepares [0, 1]."""
-    scale = 255 * processor.rescale_factor
-    return {
-        "mean": tuple(v / scale for v in processor.image_mean),
-        "std": tuple(v / scale for v in processor.image_std),
-    }

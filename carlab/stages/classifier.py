@@ -73,8 +73,8 @@ class TemplateClassifier:
         check_choice("a score", self.score, SCORES)
         if self.score == "sigmoid" and not isinstance(self.backbone, SigmoidVlm):
             raise SettingError(
-                f'expected a model trained with a sigmoid for score="sigmoid", got {self.backbone.name}, whose '
-                ' logits have no absolute zero; take a SigLIP as classifier, or score="softmax"'
+                f'expected a model trained with a sigmoid for score="sigmoid", got {self.backbone.name}, '
+                'whose logits have no absolute zero; take a SigLIP as classifier, or score="softmax"'
             )
         if not self.templates:
             raise SettingError("expected one or more templates, got none; ('a photo of a {}.',) is one")
