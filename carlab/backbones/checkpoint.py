@@ -1,6 +1,8 @@
 """A checkpoint in a folder, and how a model is built from it."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -10,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from carlab.errors import BackboneError, reason
+from carlab.errors import BackboneError, CarlabError, reason
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,8 @@ def build(
     cls: Any, config: Any, tensors: dict[str, Tensor], checkpoint: Checkpoint, dtype: torch.dtype
 ) -> Any:
     """Return a model of transformers with these weights."""
-    model = cls(config)
+    with loading(checkpoint):
+        model = cls(cls.config_class.from_dict(config) if isinstance(config, dict) else config)
     shapes = {key: value.shape for key, value in model.state_dict().items()}
     for problem, keys in (
         ("lacks", [key for key, shape in shapes.items() if tensors.get(key, torch.empty(0)).shape != shape]),
@@ -87,3 +90,34 @@ def build(
             )
     model.load_state_dict({key: tensors[key] for key in shapes})
     return model.to(dtype)
+
+
+@contextmanager
+def loading(checkpoint: Checkpoint) -> Iterator[None]:
+    """Silence transformers while it reads a checkpoint, and turn what it raises into one BackboneError."""
+    try:
+        with quiet():
+            yield
+    except CarlabError:
+        raise
+    except Exception as error:  # loaders raise anything from OSError to AttributeError
+        raise BackboneError(
+            f"expected a {checkpoint.kind} checkpoint that can be read, got {checkpoint.name!r} "
+            f"({reason(error)}); download or save it again"
+        ) from error
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence transformers' progress bars and loading reports: what matters is raised as an error."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

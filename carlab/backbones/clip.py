@@ -6,12 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
-from transformers import CLIPConfig, CLIPModel, CLIPTokenizerFast
+from transformers import CLIPModel, CLIPTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from carlab.backbones.checkpoint import Checkpoint, build
-from carlab.backbones.reading import read_pixels, reading
-from carlab.backbones.vit import Vit
+from carlab.backbones.vit import Vit, read_pixels
 from carlab.errors import BackboneError, QueryError, quoted
 
 
@@ -50,11 +49,9 @@ def load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, **
 
     Raises BackboneError if weights or tokenizer are missing or broken.
     """
-    with reading(checkpoint, "the config.json of a CLIP"):
-        config = CLIPConfig.from_dict(checkpoint.config)
-    model = build(CLIPModel, config, checkpoint.tensors(), checkpoint, dtype)
+    model = build(CLIPModel, checkpoint.config, checkpoint.tensors(), checkpoint, dtype)
     pixels = read_pixels(CLIPImageProcessorPil, checkpoint)
-    tokenizer = read_tokenizer(checkpoint, config.text_config.vocab_size)
+    tokenizer = read_tokenizer(checkpoint, model.config.text_config.vocab_size)
     return Clip.frozen(checkpoint, model, device=device, tokenizer=tokenizer, **pixels, **options)
 
 
@@ -63,8 +60,7 @@ def read_tokenizer(checkpoint: Checkpoint, rows: int) -> Any:
 
     Raises BackboneError if there is none, or it is that of another model.
     """
-    with reading(checkpoint, "the tokenizer of a CLIP"):
-        tokenizer = CLIPTokenizerFast.from_pretrained(str(checkpoint.folder), local_files_only=True)
+    tokenizer = CLIPTokenizerFast.from_pretrained(str(checkpoint.folder), local_files_only=True)
     # Where its files are missing, transformers builds an empty tokenizer without an error.
     if not 256 < len(tokenizer) <= rows:
         raise BackboneError(

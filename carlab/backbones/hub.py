@@ -2,13 +2,12 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from typing import Any, NamedTuple, TypeVar
 
-from carlab.backbones.checkpoint import Checkpoint, read_folder
+from carlab.backbones.checkpoint import Checkpoint, quiet, read_folder
 from carlab.errors import BackboneError, reason
 
 HUB_SECONDS = 8.0
@@ -142,19 +141,3 @@ def _reachable(family: Family, name: str, repository: str) -> bool:
             f"expected {name!r} from the model hub, got nothing ({reason(failure[0])}); {family.ways_out}"
         ) from failure[0]
     return True
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and loading reports: what matters is raised as an error."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

@@ -12,9 +12,8 @@ from torch import Tensor
 from transformers import CLIPConfig, CLIPModel
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from carlab.backbones.checkpoint import Checkpoint, build
+from carlab.backbones.checkpoint import Checkpoint, build, quiet
 from carlab.backbones.clip import Clip, read_tokenizer
-from carlab.backbones.hub import quiet
 from carlab.errors import BackboneError, reason
 
 PARTS = {

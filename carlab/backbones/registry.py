@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from carlab.backbones.base import FrozenVlm
+from carlab.backbones.checkpoint import loading
 from carlab.backbones.hub import find_checkpoint
 from carlab.errors import BackboneError, SettingError, check_choice
 
@@ -57,8 +58,9 @@ def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **o
             f"expected a checkpoint of type {', '.join(FAMILIES)}, got {checkpoint.kind!r} in {name!r}; "
             'take another, or use "offline"'
         )
-    load = import_module(FAMILIES[checkpoint.kind]).load
-    return load(checkpoint, device=place, dtype=precision, **options)
+    family = import_module(FAMILIES[checkpoint.kind])
+    with loading(checkpoint):
+        return family.load(checkpoint, device=place, dtype=precision, **options)
 
 
 def check_device(device: str) -> torch.device:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from carlab.backbones.base import TEXT_BYTES, cached_embeddings
-from carlab.backbones.hub import quiet
+from carlab.backbones.checkpoint import quiet
 from carlab.cache import Cache
 from carlab.errors import QueryError, quoted
 

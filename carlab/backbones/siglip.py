@@ -16,13 +16,12 @@ from jaxtyping import Float, Int
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
-from transformers import SiglipConfig, SiglipModel
+from transformers import SiglipModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from carlab.backbones.checkpoint import Checkpoint, build
 from carlab.backbones.clip import check_lengths
-from carlab.backbones.reading import read_pixels, reading
-from carlab.backbones.vit import Vit
+from carlab.backbones.vit import Vit, read_pixels
 from carlab.errors import BackboneError
 
 
@@ -64,11 +63,9 @@ def load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, **
 
     Raises BackboneError if weights or tokenizer are missing or broken.
     """
-    with reading(checkpoint, "the config.json of a SigLIP"):
-        config = SiglipConfig.from_dict(checkpoint.config)
-    model = build(SiglipModel, config, checkpoint.tensors(), checkpoint, dtype)
+    model = build(SiglipModel, checkpoint.config, checkpoint.tensors(), checkpoint, dtype)
     pixels = read_pixels(SiglipImageProcessorPil, checkpoint)
-    tokenizer = read_texts(checkpoint, config.text_config.vocab_size)
+    tokenizer = read_texts(checkpoint, model.config.text_config.vocab_size)
     return Siglip.frozen(checkpoint, model, device=device, tokenizer=tokenizer, **pixels, **options)
 
 
@@ -116,8 +113,13 @@ def read_texts(checkpoint: Checkpoint, rows: int) -> Texts:
 
     Raises BackboneError if there is none, or it is that of another model.
     """
-    with reading(checkpoint, "the tokenizer.json of a SigLIP (a spiece.model is not read)"):
-        tokenizer = Tokenizer.from_file(str(checkpoint.folder / "tokenizer.json"))
+    path = checkpoint.folder / "tokenizer.json"
+    if not path.is_file():
+        raise BackboneError(
+            f"expected a tokenizer.json beside the weights, got {checkpoint.name!r} without it "
+            "(a spiece.model is not read); copy that of the same model there"
+        )
+    tokenizer = Tokenizer.from_file(str(path))
     size = tokenizer.get_vocab_size(with_added_tokens=False)
     for names, punctuation in VOCABULARIES.items():
         end, padding = (tokenizer.token_to_id(name) for name in names)

@@ -255,3 +255,11 @@ def resize_positions(
         patches = resized[0].flatten(1).T.to(positions.dtype)
         positions = torch.cat([positions[:class_tokens], patches])
     return positions.half().to(positions.dtype) if mode == "bilinear half" else positions
+
+
+def read_pixels(kind: Any, checkpoint: Checkpoint) -> dict[str, tuple[float, ...]]:
+    """Return mean and standard deviation of an image processor of transformers, for values in [0, 1]."""
+    processor = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
+    scale = 255 * processor.rescale_factor
+    statistics = {"mean": processor.image_mean, "std": processor.image_std}
+    return {name: tuple(value / scale for value in values) for name, values in statistics.items()}
