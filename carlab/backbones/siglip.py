@@ -21,7 +21,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 from carlab.backbones.checkpoint import Checkpoint, build
 from carlab.backbones.clip import check_lengths
-from carlab.backbones.vit import Vit, read_pixels
+from carlab.backbones.vit import Vit, beside, read_pixels
 from carlab.errors import BackboneError
 
 
@@ -113,13 +113,7 @@ def read_texts(checkpoint: Checkpoint, rows: int) -> Texts:
 
     Raises BackboneError if there is none, or it is that of another model.
     """
-    path = checkpoint.folder / "tokenizer.json"
-    if not path.is_file():
-        raise BackboneError(
-            f"expected a tokenizer.json beside the weights, got {checkpoint.name!r} without it "
-            "(a spiece.model is not read); copy that of the same model there"
-        )
-    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer = Tokenizer.from_file(str(beside(checkpoint, "tokenizer.json")))  # spiece.model is not read
     size = tokenizer.get_vocab_size(with_added_tokens=False)
     for names, punctuation in VOCABULARIES.items():
         end, padding = (tokenizer.token_to_id(name) for name in names)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil
+from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
@@ -258,8 +259,23 @@ def resize_positions(
 
 
 def read_pixels(kind: Any, checkpoint: Checkpoint) -> dict[str, tuple[float, ...]]:
-    """Return mean and standard deviation of an image processor of transformers, for values in [0, 1]."""
+    """Return mean and standard deviation of an image processor of transformers, for values in [0, 1].
+
+    Raises BackboneError if its file is missing.
+    """
+    beside(checkpoint, "preprocessor_config.json", "processor_config.json")
     processor = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
     scale = 255 * processor.rescale_factor
     statistics = {"mean": processor.image_mean, "std": processor.image_std}
     return {name: tuple(value / scale for value in values) for name, values in statistics.items()}
+
+
+def beside(checkpoint: Checkpoint, *names: str) -> Path:
+    """Return the first of some files that lies beside the weights; BackboneError if none does."""
+    for name in names:
+        if (checkpoint.folder / name).is_file():
+            return checkpoint.folder / name
+    raise BackboneError(
+        f"expected {' or '.join(names)} beside the weights, got {checkpoint.name!r} without; "
+        "copy that of the same model there"
+    )

@@ -294,7 +294,7 @@ def edit_config(folder: Path, **values: Any) -> None:
 
 
 BROKEN: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "without .*tokenizer.json"),
+    "no tokenizer": (lambda f: (f / "tokenizer.json").unlink(), "tokenizer.json"),
     "broken tokenizer": (
         lambda f: (f / "tokenizer.json").write_text("{}"),
         "siglip checkpoint that can be r",
