@@ -67,7 +67,7 @@ class Vit:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     sha256: str
-    source: str
+    source: str = ""
     positions: Positions = "bicubic"
     side_multiple: int | None = None
     max_side: int = 1024
