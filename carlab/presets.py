@@ -115,7 +115,8 @@ def load(
     preset
         One of `PRESETS`.
     proposer, classifier
-        Other backbones than the preset's: "offline", a local folder, or a hub name.
+        Other backbones than the preset's: "offline", a local folder, or a hub name, of CLIP or SigLIP. The
+        preset's settings stay; `change(model, score="sigmoid")` makes a SigLIP's scores absolute.
     regions
         What the final masks are matched to, see `match_regions`; None: nothing.
     device, dtype

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from carlab.errors import SettingError, check_choice
 from carlab.queries import BACKGROUNDS, check_background
 from carlab.stages.affinity import Affinity
+from carlab.stages.classifier import SCORES
 from carlab.stages.prompter import PROMPTS, prompts
 from carlab.stages.refiner import DenseCrf, NoRefiner
 from carlab.stages.regions import SAM_HQ, SUPERPIXELS, RegionMatch
@@ -257,6 +258,11 @@ _ROWS = (
         "refiner", "refiner", str, "Post-processor of the final masks.",
         choices=REFINERS, setter=_set_refiner,
         getter=lambda model: NONE if isinstance(_base(model.refiner), NoRefiner) else "crf",
+    ),
+    Setting(
+        "score", "classifier.score", str,
+        "Score of a query: its share among the active ones, or absolute (sigmoid; needs a SigLIP).",
+        choices=SCORES,
     ),
     Setting(
         "refer", "proposer.compete", bool, "Each query against the background alone.",

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from carlab.stages.prompter import Blur, Circle
 from carlab.stages.proposer import GradCam
 from carlab.stages.refiner import NoRefiner
 from tests.tiny_clip import save_tiny_clip
+from tests.tiny_siglip import save_tiny_siglip
 
 WORDS = ("cat", "dog", "red car", "bottle", "train")
 
@@ -63,6 +65,14 @@ def tiny(clip_folders: tuple[Path, Path]) -> ClipAsRnn:
 def tiny_double(clip_folders: tuple[Path, Path]) -> ClipAsRnn:
     """The same in double precision, where no pixel hangs on the last bit."""
     return build_tiny(clip_folders, dtype="float64")
+
+
+@pytest.fixture(scope="session")
+def tiny_sigmoid(tiny_double: ClipAsRnn, tmp_path_factory: pytest.TempPathFactory) -> ClipAsRnn:
+    """That with a tiny random SigLIP as classifier, whose scores can be absolute."""
+    folder = save_tiny_siglip(tmp_path_factory.mktemp("siglip"), seed=3)
+    backbone = load_backbone(str(folder), dtype="float64")
+    return replace(tiny_double, classifier=replace(tiny_double.classifier, backbone=backbone))
 
 
 @pytest.fixture(scope="session")

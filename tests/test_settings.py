@@ -31,6 +31,7 @@ VALUES = {
     "max_steps": 3,
     "batch": 2,
     "refiner": "crf",
+    "score": "sigmoid",
     "refer": True,
     "regions": "superpixels",
 }
@@ -42,14 +43,14 @@ def test_no_change_leaves_everything(tiny: ClipAsRnn) -> None:
 
 
 @pytest.mark.parametrize("key", VALUES)
-def test_what_is_written_is_read(key: str, tiny: ClipAsRnn) -> None:
+def test_what_is_written_is_read(key: str, tiny_sigmoid: ClipAsRnn) -> None:
     value = VALUES[key]
     (row,) = (row for row in SETTINGS.values() if row.key == key)
-    assert row.read(tiny) != value
-    changed = change(tiny, **{key: value})
+    assert row.read(tiny_sigmoid) != value
+    changed = change(tiny_sigmoid, **{key: value})
     assert row.read(changed) == value
     assert row.parse({True: "on", False: "off"}.get(value, str(value))) == value
-    others = {name: old for name, old in current(tiny).items() if name != key}
+    others = {name: old for name, old in current(tiny_sigmoid).items() if name != key}
     if key == "affinity":  # lambda goes with it
         del others["box"]
     assert {name: current(changed)[name] for name in others} == others
@@ -167,10 +168,10 @@ def test_unknown_names_and_values(tiny: ClipAsRnn) -> None:
             change(tiny, **bad)
 
 
-def test_code_is_python(tiny: ClipAsRnn) -> None:
+def test_code_is_python(tiny_sigmoid: ClipAsRnn) -> None:
     values = VALUES | {"affinity": True}
-    made = eval(f"change(tiny, {code(values)})")
-    assert made == change(tiny, **values)
+    made = eval(f"change(tiny_sigmoid, {code(values)})")
+    assert made == change(tiny_sigmoid, **values)
 
 
 def test_the_range_of_a_row_is_that_of_its_stage(tiny: ClipAsRnn) -> None:

@@ -8,16 +8,22 @@ import numpy as np
 import torch
 from transformers import CLIPConfig, CLIPModel
 
-TOWER = {"hidden_act": "quick_gelu", "num_attention_heads": 2, "projection_dim": 32}
+TOWER = {"num_attention_heads": 2, "projection_dim": 32}
 
 
-def save_tiny_clip(folder: Path, *, patch: int = 16, size: int = 64, layers: int = 3, seed: int = 0) -> Path:
+def save_tiny_clip(
+    folder: Path, *, patch: int = 16, size: int = 64, layers: int = 3, seed: int = 0, act: str = "quick_gelu"
+) -> Path:
     """Save model, byte-level tokenizer and preprocessor to `folder`; the same weights for the same seed."""
-    words = [*(chr(code) for code in byte_letters()), "<|startoftext|>", "<|endoftext|>"]
-    words = [*words[:256], *(letter + "</w>" for letter in words[:256]), *words[256:]]
-    text = {**TOWER, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+    text = {**TOWER, "hidden_act": act, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
     text |= {"vocab_size": 514, "bos_token_id": 512, "eos_token_id": 513, "pad_token_id": 513}
-    vision = {**TOWER, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": layers}
+    vision = {
+        **TOWER,
+        "hidden_act": act,
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": layers,
+    }
     vision |= {"image_size": size, "patch_size": patch}
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -27,6 +33,23 @@ def save_tiny_clip(folder: Path, *, patch: int = 16, size: int = 64, layers: int
             if weight.ndim > 1:
                 weight *= 3 if "embedding" not in name else 1
     model.save_pretrained(folder)
+    save_tiny_tokenizer(folder)
+    processor = {
+        "image_processor_type": "CLIPImageProcessor",
+        "image_mean": [0.5, 0.45, 0.4],
+        "image_std": [0.27, 0.26, 0.28],
+        "size": {"shortest_edge": size},
+        "crop_size": {"height": size, "width": size},
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(processor))
+    return folder
+
+
+def save_tiny_tokenizer(folder: Path) -> None:
+    """Save CLIP's tokenizer without merges: one token a letter, 514 tokens."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = [*(chr(code) for code in byte_letters()), "<|startoftext|>", "<|endoftext|>"]
+    words = [*words[:256], *(letter + "</w>" for letter in words[:256]), *words[256:]]
     for name, content in {
         "vocab.json": {word: index for index, word in enumerate(words)},
         "tokenizer_config.json": {
@@ -37,17 +60,9 @@ def save_tiny_clip(folder: Path, *, patch: int = 16, size: int = 64, layers: int
             "pad_token": "<|endoftext|>",
             "unk_token": "<|endoftext|>",
         },
-        "preprocessor_config.json": {
-            "image_processor_type": "CLIPImageProcessor",
-            "image_mean": [0.5, 0.45, 0.4],
-            "image_std": [0.27, 0.26, 0.28],
-            "size": {"shortest_edge": size},
-            "crop_size": {"height": size, "width": size},
-        },
     }.items():
         (folder / name).write_text(json.dumps(content))
     (folder / "merges.txt").write_text("#version: 0.2\n")
-    return folder
 
 
 def byte_letters() -> list[int]:

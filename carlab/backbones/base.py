@@ -95,7 +95,20 @@ class FrozenVlm(Protocol):
         ...
 
     def logits(self, images: Float[Tensor, "m d"], texts: Float[Tensor, "q d"]) -> Float[Tensor, "m q"]:
-        """Return the scaled similarity of every pair, the input of the softmax."""
+        """Return the scaled similarity of every pair, the input of the softmax or sigmoid."""
+        ...
+
+
+@runtime_checkable
+class SigmoidVlm(FrozenVlm, Protocol):
+    """A frozen model that was trained on each pair alone: the sigmoid of a logit is an absolute score.
+
+    Source: Zhai et al., "Sigmoid Loss for Language Image Pre-Training", ICCV 2023.
+    """
+
+    @property
+    def logit_bias(self) -> float:
+        """Bias in `logits` that the sigmoid was trained with."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""CLIP from a local folder or a hub name, of any size and patch."""
+"""CLIP in transformers' format, of any size and patch."""
 
 from typing import Any
 
@@ -9,50 +9,74 @@ from torch.nn import functional
 from transformers import CLIPModel, CLIPTokenizerFast
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from carlab.backbones.base import weights_digest
 from carlab.backbones.checkpoint import Checkpoint, build
-from carlab.backbones.vit import Vit
+from carlab.backbones.vit import Vit, read_pixels
 from carlab.errors import BackboneError, QueryError, quoted
 
 
 class Clip(Vit):
     """A CLIP (Radford et al. 2021) as proposer or classifier."""
 
+    FAMILY = "CLIP"
+    CLASS_TOKENS = 1
+
     def _encode_text(self, texts: list[str]) -> Float[Tensor, "q d"]:
         limit = self.model.config.text_config.max_position_embeddings
         encoded = self.tokenizer(texts, verbose=False)["input_ids"]
-        for text, tokens in zip(texts, encoded, strict=True):
-            if len(tokens) > limit:
-                raise QueryError(
-                    f"expected at most {limit} tokens, got {len(tokens)} in {quoted(text)}; shorten it"
-                )
+        check_lengths(texts, [len(tokens) for tokens in encoded], limit)
         batch = self.tokenizer.pad({"input_ids": encoded}, return_tensors="pt").to(self.device)
         features = self.model.get_text_features(**batch).pooler_output
         return functional.normalize(features, dim=-1)
 
+    def _first(
+        self, patches: Float[Tensor, "m n c"], positions: Float[Tensor, "k c"]
+    ) -> Float[Tensor, "m k c"]:
+        class_tokens = self._vision.embeddings.class_embedding.expand(len(patches), 1, -1)
+        return self._vision.pre_layrnorm(torch.cat([class_tokens, patches], dim=1) + positions)
+
+    def _pool(self, tokens: Float[Tensor, "m k c"]) -> Float[Tensor, "m d"]:
+        """Read the class token."""
+        return self.model.visual_projection(self._vision.post_layernorm(tokens[:, 0]))
+
+    def _pool_patches(self, tokens: Float[Tensor, "k c"]) -> Float[Tensor, " d"]:
+        """Read the mean over the patch tokens, as released, not the class token."""
+        pooled = self._single(self._vision.post_layernorm)(tokens[1:]).mean(0)
+        return self._single(self.model.visual_projection)(pooled)
+
 
 def load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, **options: Any) -> Clip:
-    """Load a CLIP from a checkpoint in transformers' format.
+    """Load a CLIP of OpenAI, LAION, MetaCLIP, DataComp, ... in transformers' format.
 
-    Raises BackboneError if it cannot be read, or holds broken weights or no tokenizer.
+    Raises BackboneError if weights or tokenizer are missing or broken.
     """
     model = build(CLIPModel, checkpoint.config, checkpoint.tensors(), checkpoint, dtype)
-    tokenizer = CLIPTokenizerFast.from_pretrained(checkpoint.folder, local_files_only=True)
-    processor = CLIPImageProcessorPil.from_pretrained(checkpoint.folder, local_files_only=True)
-    size, rows = len(tokenizer), model.config.text_config.vocab_size
+    pixels = read_pixels(CLIPImageProcessorPil, checkpoint)
+    tokenizer = read_tokenizer(checkpoint, model.config.text_config.vocab_size)
+    return Clip.frozen(checkpoint, model, device=device, tokenizer=tokenizer, **pixels, **options)
+
+
+def read_tokenizer(checkpoint: Checkpoint, rows: int) -> Any:
+    """Return the checkpoint's own tokenizer for a text tower with `rows` token embeddings.
+
+    Raises BackboneError if there is none, or it is that of another model.
+    """
+    tokenizer = CLIPTokenizerFast.from_pretrained(str(checkpoint.folder), local_files_only=True)
     # Where its files are missing, transformers builds an empty tokenizer without an error.
-    if not 256 < size <= rows:
+    if not 256 < len(tokenizer) <= rows:
         raise BackboneError(
-            f"expected a tokenizer of up to {rows} tokens beside the weights, got {size} tokens in "
-            f"{checkpoint.name!r}; copy vocab.json and merges.txt (or tokenizer.json) there"
+            f"expected a tokenizer of up to {rows} tokens beside the weights, got {len(tokenizer)} tokens in "
+            f"{checkpoint.name!r}; copy tokenizer.json, or vocab.json and merges.txt, there "
+            f"(for {VOCABULARY} tokens those of openai/clip-vit-base-patch32 do)"
         )
-    return Clip(
-        model=model.to(device),
-        tokenizer=tokenizer,
-        name=f"CLIP {checkpoint.name}",
-        mean=tuple(processor.image_mean),
-        std=tuple(processor.image_std),
-        sha256=weights_digest(model),
-        source=checkpoint.source,
-        **options,
-    )
+    return tokenizer
+
+
+VOCABULARY = 49408
+"""Tokens of CLIP's standard byte-pair encoding, which all but multilingual CLIPs share."""
+
+
+def check_lengths(texts: list[str], lengths: list[int], limit: int) -> None:
+    """Raise QueryError if a text has more tokens than the text tower has positions."""
+    for text, length in zip(texts, lengths, strict=True):
+        if length > limit:
+            raise QueryError(f"expected at most {limit} tokens, got {length} in {quoted(text)}; shorten it")

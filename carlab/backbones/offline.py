@@ -132,7 +132,8 @@ class Offline:
         """
         if skip_blocks:
             raise BackboneError(
-                f"expected skip_blocks=0 with the offline backbone, got {skip_blocks}; only CLIP has blocks"
+                f"expected skip_blocks=0 with the offline backbone, got {skip_blocks}; "
+                "only CLIP and SigLIP have blocks"
             )
         with timed("image encode", passes=len(images)):
             last = features(self.classifier, self._pixels(images))[1]

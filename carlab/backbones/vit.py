@@ -1,6 +1,7 @@
 """A vision transformer with a text tower, frozen: what CLIP and its relatives share.
 
-A family is a subclass in a file of its own: it encodes texts and loads checkpoints (see `clip`).
+A family is a file of its own: a subclass of `Vit` with the four methods below that raise NotImplementedError,
+and a function `load`. See `clip` and `siglip`.
 """
 
 import copy
@@ -8,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil
-from typing import Any, Literal, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -16,8 +18,10 @@ from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from carlab.backbones.base import TEXT_BYTES, Trunk, cached_embeddings
+from carlab.backbones.base import TEXT_BYTES, Trunk, cached_embeddings, weights_digest
+from carlab.backbones.checkpoint import Checkpoint
 from carlab.cache import Cache
+from carlab.errors import BackboneError
 from carlab.files.pictures import resize
 from carlab.files.shapes import Image
 from carlab.hooks import timed
@@ -27,6 +31,7 @@ AFFINITY_BLOCKS = 8
 
 Positions = Literal["bicubic", "bilinear half"]
 _M = TypeVar("_M", bound=torch.nn.Module)
+_V = TypeVar("_V", bound="Vit")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -35,10 +40,14 @@ class Vit:
 
     Parameters
     ----------
-    model, tokenizer
-        Of transformers; `vision_model` and `visual_projection` are read from the model.
+    model
+        Of transformers; the trunk reads its `vision_model`.
+    tokenizer
+        For the family's own `_encode_text`.
     mean, std
         Of the input's channels, for values in [0, 1].
+    sha256, source
+        Digest of the weights in use; and the files that they came from, in one line.
     positions
         How position embeddings are resized to another input size: "bicubic" in full precision, or as
         released "bilinear half", bilinear and rounded to half precision (quirk 8).
@@ -50,8 +59,6 @@ class Vit:
         attention grows with the fourth power.
     texts
         Embeddings of the texts encoded so far.
-    source
-        Files, revision and digests of the weights, for provenance.
     """
 
     model: Any
@@ -60,42 +67,80 @@ class Vit:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     sha256: str
+    source: str = ""
     positions: Positions = "bicubic"
     side_multiple: int | None = None
     max_side: int = 1024
     texts: Cache = field(default_factory=lambda: Cache(TEXT_BYTES))
-    source: str = ""
     input_side: int = field(init=False)
     """Side in pixels of the images that the checkpoint was trained on."""
     device: torch.device = field(init=False)
     """Device of the weights."""
 
-    def __repr__(self) -> str:
-        return f"<{self.name}>"  # a stage that holds a model is still printed in one line
+    FAMILY: ClassVar[str] = "ViT"
+    """First part of the name."""
+    CLASS_TOKENS: ClassVar[int] = 0
+    """Tokens before those of the patches."""
+
+    # --- what a family overrides ---
+
+    def _encode_text(self, texts: list[str]) -> Float[Tensor, "q d"]:
+        """Return unit-norm text embeddings; QueryError if a text has too many tokens."""
+        raise NotImplementedError
+
+    def _first(
+        self, patches: Float[Tensor, "m n c"], positions: Float[Tensor, "k c"]
+    ) -> Float[Tensor, "m k c"]:
+        """Return the input of the first block."""
+        raise NotImplementedError
+
+    def _pool(self, tokens: Float[Tensor, "m k c"]) -> Float[Tensor, "m d"]:
+        """Return image embeddings from the output of a block, as trained."""
+        raise NotImplementedError
+
+    def _pool_patches(self, tokens: Float[Tensor, "k c"]) -> Float[Tensor, " d"]:
+        """Return the proposer's image embedding from the output of the last block, by `_single` modules."""
+        raise NotImplementedError
+
+    def logits(self, images: Float[Tensor, "m d"], texts: Float[Tensor, "q d"]) -> Float[Tensor, "m q"]:
+        """Return exp(logit scale) times the cosine."""
+        scale = self.model.logit_scale.detach().exp().to(images)
+        return scale * functional.normalize(images, dim=-1) @ texts.to(images).T
+
+    # --- what is shared ---
+
+    @classmethod
+    def frozen(
+        cls: type[_V], checkpoint: Checkpoint, model: Any, *, device: torch.device, **fields: Any
+    ) -> _V:
+        """Return the backbone of a checkpoint on a device; `fields` are the other fields."""
+        model = model.requires_grad_(False).eval().to(device)
+        name, digest = f"{cls.FAMILY} {checkpoint.name}", weights_digest(model)
+        return cls(model=model, name=name, sha256=digest, source=checkpoint.source, **fields)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "input_side", int(self.model.config.vision_config.image_size))
         object.__setattr__(self, "device", self.model.logit_scale.device)
 
+    def __repr__(self) -> str:
+        return f"<{self.name}>"  # a stage that holds a model is still printed in one line
+
     @torch.no_grad()
     def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q d"]:
         """Return unit-norm text embeddings.
 
-        Raises QueryError if a text is longer than the model reads (77 tokens in CLIP).
+        Raises QueryError if a text is longer than the model reads (CLIP 77 tokens, SigLIP 64).
         """
         with timed("text"):
             return cached_embeddings(self.texts, texts, self._encode_text)
-
-    def _encode_text(self, texts: list[str]) -> Float[Tensor, "q d"]:
-        raise NotImplementedError
 
     @torch.no_grad()
     def trunk(self, image: Image) -> Trunk:
         """Run all blocks but the last, once; see `Trunk`."""
         with timed("trunk", passes=1):
             resized = self._resized(image)
-            patch = self._vision.embeddings.patch_size
-            tokens = self._vision.pre_layrnorm(self._embed(resized[None]))[0]
+            patch, skip = self._vision.embeddings.patch_size, self.CLASS_TOKENS
+            tokens = self._embed(resized[None])[0]
             *blocks, last = self._vision.encoder.layers
             recorded = min(AFFINITY_BLOCKS, len(blocks) + 1) - 1
             relations = torch.zeros((), device=self.device)
@@ -104,44 +149,45 @@ class Vit:
             for block in blocks[len(blocks) - recorded :]:
                 attended, weights = attend(block.self_attn, block.layer_norm1(tokens))
                 tokens = mix(block, tokens + attended)
-                relations = relations + weights[1:, 1:]  # patch to patch, without the class token
-            relations = relations + attend(last.self_attn, last.layer_norm1(tokens))[1][1:, 1:]
+                relations = relations + weights[skip:, skip:]  # patch to patch, without a class token
+            relations = relations + attend(last.self_attn, last.layer_norm1(tokens))[1][skip:, skip:]
             # Gradients of p are tiny: the tail works in at least single precision.
             tokens = tokens.to(self._tail_dtype)
-            normed = self._tail_block.layer_norm1(tokens)
+            normed = self._single(last).layer_norm1(tokens)
         return Trunk(
-            activations=normed[1:],
+            activations=normed[skip:],
             grid=(resized.shape[0] // patch, resized.shape[1] // patch),
             relations=relations / (recorded + 1),
             relation_kind="attention",
-            state=(tokens, normed[:1]),
+            state=(tokens, normed[:skip]),
         )
 
     def tail(self, trunk: Trunk, activations: Float[Tensor, "n c"]) -> Float[Tensor, " d"]:
-        """Run the last block, the post-norm, the mean over the patch tokens (not CLS), and the projection."""
+        """Run the last block, and pool its output as the family does."""
         tokens, class_token = trunk.state
-        attended, _ = attend(self._tail_block.self_attn, torch.cat([class_token, activations]))
-        tokens = mix(self._tail_block, tokens + attended)
-        pooled = self._tail_norm(tokens[1:]).mean(0)
-        return functional.linear(pooled, self.model.visual_projection.weight.to(self._tail_dtype))
+        last = self._single(self._vision.encoder.layers[-1])
+        attended, _ = attend(last.self_attn, torch.cat([class_token, activations]))
+        return self._pool_patches(mix(last, tokens + attended))
 
     @torch.no_grad()
     def encode_images(
         self, images: UInt8[np.ndarray, "m s1 s2 3"], *, skip_blocks: int = 0
     ) -> Float[Tensor, "m d"]:
-        """Return unit-norm image embeddings from the class token."""
+        """Return unit-norm image embeddings, without the last `skip_blocks` blocks.
+
+        Raises BackboneError if there are not that many blocks.
+        """
+        blocks = self._vision.encoder.layers
+        if not 0 <= skip_blocks <= len(blocks):
+            raise BackboneError(
+                f"expected skip_blocks from 0 to {len(blocks)} with {self.name}, got {skip_blocks}; "
+                "0 is the whole tower"
+            )
         with timed("image encode", passes=len(images)):
-            tokens = self._vision.pre_layrnorm(self._embed(images))
-            blocks = self._vision.encoder.layers
+            tokens = self._embed(images)
             for block in blocks[: len(blocks) - skip_blocks]:
                 tokens = block(tokens, None)
-            features = self.model.visual_projection(self._vision.post_layernorm(tokens[:, 0]))
-            return functional.normalize(features, dim=-1)
-
-    def logits(self, images: Float[Tensor, "m d"], texts: Float[Tensor, "q d"]) -> Float[Tensor, "m q"]:
-        """Return exp(logit scale) times the cosine."""
-        scale = self.model.logit_scale.detach().exp().to(images)
-        return scale * functional.normalize(images, dim=-1) @ texts.to(images).T
+            return functional.normalize(self._pool(tokens), dim=-1)
 
     @cached_property
     def _vision(self) -> Any:
@@ -151,13 +197,17 @@ class Vit:
     def _tail_dtype(self) -> torch.dtype:
         return torch.promote_types(self.model.dtype, torch.float32)
 
-    @cached_property
-    def _tail_block(self) -> Any:
-        return _at_least_single(self._vision.encoder.layers[-1], self._tail_dtype)
+    def _single(self, module: _M) -> _M:
+        """Return a module in at least single precision: itself, or a copy made once."""
+        if self.model.dtype == self._tail_dtype:
+            return module
+        if module not in self._copies:
+            self._copies[module] = copy.deepcopy(module).to(self._tail_dtype)
+        return self._copies[module]
 
     @cached_property
-    def _tail_norm(self) -> torch.nn.Module:
-        return _at_least_single(self._vision.post_layernorm, self._tail_dtype)
+    def _copies(self) -> dict[Any, Any]:
+        return {}
 
     def _resized(self, image: Image) -> UInt8[np.ndarray, "h2 w2 3"]:
         shrink = min(1.0, self.max_side / max(image.shape[:2]))
@@ -165,16 +215,16 @@ class Vit:
         rows, columns = (ceil(shrink * side / multiple) * multiple for side in image.shape[:2])
         return resize(image, rows, columns, method="bicubic")
 
-    def _embed(self, images: UInt8[np.ndarray, "m h w 3"]) -> Float[Tensor, "m n c"]:
-        """Normalise the pixels, and embed patches and positions."""
+    def _embed(self, images: UInt8[np.ndarray, "m h w 3"]) -> Float[Tensor, "m k c"]:
+        """Normalise the pixels, embed patches and positions, and return the input of the first block."""
         pixels = torch.tensor(images).to(self.device).permute(0, 3, 1, 2).float() / 255
         mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (self.mean, self.std))
         embeddings = self._vision.embeddings
         patches = embeddings.patch_embedding(((pixels - mean) / std).to(self.model.dtype))
-        grid = tuple(patches.shape[2:])
-        positions = resize_positions(embeddings.position_embedding.weight, grid, self.positions)
-        class_tokens = embeddings.class_embedding.expand(len(images), 1, -1)
-        return torch.cat([class_tokens, patches.flatten(2).mT], dim=1) + positions
+        grid = (patches.shape[2], patches.shape[3])
+        table = embeddings.position_embedding.weight
+        positions = resize_positions(table, grid, self.positions, self.CLASS_TOKENS)
+        return self._first(patches.flatten(2).mT, positions)
 
 
 def attend(attention: Any, tokens: Float[Tensor, "n c"]) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n n"]]:
@@ -195,18 +245,37 @@ def mix(block: Any, tokens: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
 
 
 def resize_positions(
-    positions: Shaped[Tensor, "k c"], grid: tuple[int, int], mode: Positions
+    positions: Shaped[Tensor, "k c"], grid: tuple[int, int], mode: Positions, class_tokens: int
 ) -> Shaped[Tensor, "n c"]:
-    """Return position embeddings (class token first) for another patch grid."""
-    side = round((len(positions) - 1) ** 0.5)
+    """Return position embeddings (those of class tokens first) for another patch grid."""
+    side = round((len(positions) - class_tokens) ** 0.5)
     if grid != (side, side):
-        square = positions[1:].unflatten(0, (side, side)).permute(2, 0, 1)[None].float()
+        square = positions[class_tokens:].unflatten(0, (side, side)).permute(2, 0, 1)[None].float()
         kind = "bicubic" if mode == "bicubic" else "bilinear"
         resized = functional.interpolate(square, grid, mode=kind, align_corners=False)
         patches = resized[0].flatten(1).T.to(positions.dtype)
-        positions = torch.cat([positions[:1], patches])
+        positions = torch.cat([positions[:class_tokens], patches])
     return positions.half().to(positions.dtype) if mode == "bilinear half" else positions
 
 
-def _at_least_single(module: _M, dtype: torch.dtype) -> _M:
-    return module if next(module.parameters()).dtype == dtype else copy.deepcopy(module).to(dtype)
+def read_pixels(kind: Any, checkpoint: Checkpoint) -> dict[str, tuple[float, ...]]:
+    """Return mean and standard deviation of an image processor of transformers, for values in [0, 1].
+
+    Raises BackboneError if its file is missing.
+    """
+    beside(checkpoint, "preprocessor_config.json", "processor_config.json")
+    processor = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
+    scale = 255 * processor.rescale_factor
+    statistics = {"mean": processor.image_mean, "std": processor.image_std}
+    return {name: tuple(value / scale for value in values) for name, values in statistics.items()}
+
+
+def beside(checkpoint: Checkpoint, *names: str) -> Path:
+    """Return the first of some files that lies beside the weights; BackboneError if none does."""
+    for name in names:
+        if (checkpoint.folder / name).is_file():
+            return checkpoint.folder / name
+    raise BackboneError(
+        f"expected {' or '.join(names)} beside the weights, got {checkpoint.name!r} without; "
+        "copy that of the same model there"
+    )

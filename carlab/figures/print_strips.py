@@ -143,7 +143,7 @@ def compare_figure(traces: Mapping[str, Trace]) -> Figure:
 
 
 def matrix_figure(trace: Trace, t: int = 0) -> Figure:
-    """Draw P_t: the probability of each query (column) in each prompted image (row).
+    """Draw P_t: the score of each query (column) in each prompted image (row).
 
     Parameters
     ----------

@@ -186,7 +186,7 @@ def _emphasis(index: int, query: int) -> dict[str, Any]:
 
 
 def matrix_chart(trace: Trace, t: int = 0, query: int = -1, top: int = MOST_NAMED) -> go.Figure:
-    """Draw P_t: the probability of each query (column) in each prompted image (row).
+    """Draw P_t: the score of each query (column) in each prompted image (row).
 
     Parameters
     ----------

@@ -37,7 +37,7 @@ PROBES: dict[str, ProbeInfo] = {
     "classify.pictures": ProbeInfo("q s s 3", "step", "prompted images as the classifier sees them"),
     "classify.embeddings": ProbeInfo("q d", "step", "image embeddings of the prompted images"),
     "classify.logits": ProbeInfo("p q q", "step", "template, prompted image, query"),
-    "classify.probs": ProbeInfo("q q", "step", "P_t: row = prompted image, rows sum to 1"),
+    "classify.probs": ProbeInfo("q q", "step", "P_t: row = prompted image; by softmax rows sum to 1"),
     "filter.scores": ProbeInfo("q", "step", "diagonal of P_t, compared with the threshold"),
     "refine.masks": ProbeInfo("k i j", "end", "soft masks of the survivors, input of the refiner"),
     "refine.regions": ProbeInfo("m h w", "end", "regions that final masks are matched to, 0 or 1"),

@@ -65,7 +65,7 @@ class MaskClassifier(Protocol):
         texts: Float32[np.ndarray, "p Q d"],
         active: Int[np.ndarray, " q"],
     ) -> Float32[np.ndarray, "q q"]:
-        """Return P_t: row = prompted image, column = active query; rows sum to 1."""
+        """Return P_t, in [0, 1]: row = prompted image, column = active query."""
         ...
 
 

@@ -7,9 +7,9 @@ from math import floor
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int, UInt8
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
-from carlab.backbones.base import FrozenVlm
+from carlab.backbones.base import FrozenVlm, SigmoidVlm
 from carlab.errors import BackboneError, SettingError, check_choice
 from carlab.files.pictures import resize
 from carlab.hooks import as_numpy, probe
@@ -17,13 +17,15 @@ from carlab.queries import CLASSIFIER_TEMPLATES, check_template
 
 FITS = ("squash", "pad", "crop")
 ENSEMBLES = ("embeddings", "probabilities")
+SCORES = ("softmax", "sigmoid")
 
 
 @dataclass(frozen=True)
 class TemplateClassifier:
     """Scores prompted images against queries written in several templates.
 
-    Raises SettingError or QueryError if `ensemble` or `fit` is unknown, or a template has no `{}`.
+    Raises SettingError or QueryError if `ensemble`, `fit` or `score` is unknown, the backbone was not trained
+    for the score, or a template has no `{}`.
 
     Parameters
     ----------
@@ -42,6 +44,10 @@ class TemplateClassifier:
         How many last vision blocks are left out; the release leaves out one (quirk 2).
     side
         Input side in pixels; None: the backbone's own.
+    score
+        "softmax", the paper's: a query's share among the active ones. "sigmoid": an absolute score in [0, 1],
+        which does not depend on the other queries; for a backbone that was trained with it, such as SigLIP.
+        With "probabilities" it is the mean over templates of sigmoids, without a second softmax.
 
     Examples
     --------
@@ -59,10 +65,17 @@ class TemplateClassifier:
     fit: str = "squash"
     skip_blocks: int = 0
     side: int | None = None
+    score: str = "softmax"
 
     def __post_init__(self) -> None:
         check_choice("an ensemble", self.ensemble, ENSEMBLES)
         check_choice("a fit", self.fit, FITS)
+        check_choice("a score", self.score, SCORES)
+        if self.score == "sigmoid" and not isinstance(self.backbone, SigmoidVlm):
+            raise SettingError(
+                f'expected a model trained with a sigmoid for score="sigmoid", got {self.backbone.name}, '
+                'whose logits have no absolute zero; take a SigLIP as classifier, or score="softmax"'
+            )
         if not self.templates:
             raise SettingError("expected one or more templates, got none; ('a photo of a {}.',) is one")
         for template in self.templates:
@@ -112,11 +125,16 @@ class TemplateClassifier:
         texts: Float32[np.ndarray, "p Q d"],
         active: Int[np.ndarray, " q"],
     ) -> Float32[np.ndarray, "q q"]:
-        """Return P_t: row = prompted image, column = active query; rows sum to 1."""
+        """Return P_t, in [0, 1]: row = prompted image, column = active query; by softmax rows sum to 1."""
         images, some = torch.from_numpy(embeddings), torch.from_numpy(texts[:, active])
         logits = torch.stack([self.backbone.logits(images, rows) for rows in some]).cpu().numpy()
-        probs = softmax(probe("classify.logits", logits), axis=-1)
-        probs = probs[0] if self.ensemble == "embeddings" else softmax(probs.sum(axis=0), axis=-1)
+        logits = probe("classify.logits", logits)
+        if self.score == "sigmoid":
+            probs = expit(logits).mean(axis=0)
+        elif self.ensemble == "embeddings":
+            probs = softmax(logits[0], axis=-1)
+        else:
+            probs = softmax(softmax(logits, axis=-1).sum(axis=0), axis=-1)
         return np.asarray(probe("classify.probs", probs.astype(np.float32)))
 
 

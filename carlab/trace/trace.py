@@ -53,7 +53,7 @@ class Step:
     prompted
         The prompted images as the classifier saw them.
     probs
-        P_t: row = prompted image, column = query; rows sum to 1.
+        P_t, in [0, 1]: row = prompted image, column = query. Rows sum to 1 unless the score is absolute.
     kept
         Which of the active queries are kept.
     probes
@@ -79,7 +79,7 @@ class Step:
 
     @property
     def scores(self) -> Float32[np.ndarray, " q"]:
-        """P_t[k, k]: probability that prompted image k shows query k."""
+        """P_t[k, k]: score of query k in its own prompted image."""
         return np.diagonal(self.probs).copy()
 
     @property

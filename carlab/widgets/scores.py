@@ -1,4 +1,4 @@
-"""The scores of each query over the steps, and the probabilities of one step."""
+"""The scores of each query over the steps, and those of every pair in one step."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ class ScorePlot(TraceWidget):
 
 
 class ScoreMatrix(TraceWidget):
-    """Show the probabilities of a step as a heat map: a row a prompted image, a column a query.
+    """Show the scores of a step as a heat map: a row a prompted image, a column a query.
 
     A click on a row selects its query.
 

@@ -242,7 +242,7 @@ def test_dense_and_strided_networks_share_weights_not_strides(offline: ClipAsRnn
     backbone = offline.proposer.backbone
     assert backbone.trunk(photo).grid == (28, 36)
     assert backbone.encode_images(photo[None]).shape == (1, 1000)
-    with pytest.raises(BackboneError, match="only CLIP has blocks"):
+    with pytest.raises(BackboneError, match="only CLIP and SigLIP have blocks"):
         backbone.encode_images(photo[None], skip_blocks=1)
 
 

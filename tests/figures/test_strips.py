@@ -105,7 +105,7 @@ def test_long_strips_break_into_rows_and_count_the_rest() -> None:
     assert len({round(axes.get_position().y0, 3) for axes in figure.axes}) == 6
 
 
-def test_the_matrix_shows_the_probabilities() -> None:
+def test_the_matrix_shows_the_scores() -> None:
     trace = make_trace()
     axes = matrix_figure(trace).axes[0]
     shown = [float(text.get_text()) for text in axes.texts]

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from carlab.recurrence import ClipAsRnn
+from carlab.settings import change
+from carlab.stages.classifier import ENSEMBLES
 from carlab.stages.filter import Threshold
 from carlab.trace import Trace
 
@@ -81,6 +83,44 @@ def test_a_saved_trace_loads_equal(
 ) -> None:
     trace = replace(tiny, filter=Threshold(theta, False))(photo, names, record=record)
     assert Trace.load(trace.save(tmp_path / "trace.safetensors")) == trace
+
+
+@given(
+    draws=st.integers(0, 2**32 - 1),
+    chosen=st.sets(st.integers(0, 5), min_size=1),
+    ensemble=st.sampled_from(ENSEMBLES),
+)
+def test_other_queries_never_change_an_absolute_score(
+    tiny_sigmoid: ClipAsRnn, draws: int, chosen: set[int], ensemble: str
+) -> None:
+    """For the same prompted images; a softmax shares the same total among more."""
+    rng = np.random.default_rng(draws)
+    scaled = replace(tiny_sigmoid.classifier, score="sigmoid", ensemble=ensemble)
+    images = rng.standard_normal((6, 64)).astype(np.float32)
+    texts = rng.standard_normal((3 if ensemble == "probabilities" else 1, 6, 64)).astype(np.float32)
+    texts /= np.linalg.norm(texts, axis=-1, keepdims=True)
+    some = np.array(sorted(chosen))
+    everything, few = scaled(images, texts, np.arange(6)), scaled(images[some], texts, some)
+    assert ((everything >= 0) & (everything <= 1)).all()
+    np.testing.assert_allclose(few, everything[np.ix_(some, some)], atol=1e-6)
+    shares = replace(scaled, score="softmax")
+    if len(some) < 6:
+        full = shares(images, texts, np.arange(6))[np.ix_(some, some)]
+        assert np.abs(shares(images[some], texts, some) - full).max() > 1e-4
+
+
+@relaxed
+@given(names=queries, theta=thetas)
+def test_an_absolute_score_finds_each_query_as_if_alone(
+    tiny_sigmoid: ClipAsRnn, photo: np.ndarray, names: list[str], theta: float
+) -> None:
+    """Where masks do not depend on the other queries either (referring use), no query knows of another."""
+    model = change(tiny_sigmoid, score="sigmoid", refer=True, theta=theta, keep_best=False)
+    together = model(photo, names)
+    assume(np.nanmin(np.abs(together.scores - theta)) > 1e-5)
+    alone = [model(photo, [name]) for name in names]
+    np.testing.assert_allclose(together.scores[0], [one.scores[0, 0] for one in alone], atol=1e-5)
+    assert together.found == tuple(name for one in alone for name in one.found)
 
 
 @relaxed

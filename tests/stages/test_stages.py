@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.special import expit
 
 from carlab.errors import SettingError
 from carlab.recurrence import ClipAsRnn
@@ -210,6 +211,28 @@ def test_probabilities_as_defined(tiny: ClipAsRnn, photo: np.ndarray, ensemble: 
     else:
         truth = sum((scale * images @ t.T).softmax(-1) for t in encoded).softmax(-1)
     np.testing.assert_allclose(probs, truth, atol=1e-5)
+
+
+@pytest.mark.parametrize("ensemble", ["embeddings", "probabilities"])
+def test_sigmoids_as_defined(tiny_sigmoid: ClipAsRnn, photo: np.ndarray, ensemble: str) -> None:
+    """scale * cos + bias by hand; of the mean text, or the mean over templates of sigmoids."""
+    backbone = tiny_sigmoid.classifier.backbone
+    templates = ("a {}", "the {} here")
+    classifier = TemplateClassifier(backbone, templates, ensemble, score="sigmoid")
+    embeddings = classifier.encode_images(np.stack([classifier.preprocess(photo)] * 2))
+    probs = classifier(embeddings, classifier.encode_text(["cat", "dog", "bus"]), np.array([0, 2]))
+    scale, bias = (float(one) for one in (backbone.model.logit_scale.exp(), backbone.model.logit_bias))
+    encoded = [backbone.encode_text([t.replace("{}", q) for q in ("cat", "bus")]).numpy() for t in templates]
+    if ensemble == "embeddings":
+        mean = sum(encoded) / np.linalg.norm(sum(encoded), axis=-1, keepdims=True)
+        truth = expit(scale * embeddings @ mean.T + bias)
+    else:
+        truth = sum(expit(scale * embeddings @ one.T + bias) for one in encoded) / 2
+    assert probs.shape == (2, 2)
+    np.testing.assert_allclose(probs, truth, atol=1e-6)
+    assert not np.allclose(probs.sum(axis=1), 1, atol=0.01)
+    with pytest.raises(SettingError, match="expected a score"):
+        replace(classifier, score="cosine")
 
 
 def test_mean_direction_has_the_mean_length() -> None:
