@@ -107,7 +107,7 @@ class Functions(TorchFunctionMode):
             return function(*args, **{**kwargs, "device": "cpu"}).to(DEVICE)
         if function is Tensor.tolist and isinstance(args[0], Far):
             return args[0].cpu().tolist()
-        if function is Tensor.numpy and isinstance(args[0], Far):
+        if function in (Tensor.numpy, Tensor.__array__) and isinstance(args[0], Far):
             raise TypeError(f"can't convert {DEVICE} device type tensor to numpy")
         return function(*args, **kwargs)
 
@@ -127,7 +127,7 @@ def held(tensor: Far) -> Tensor:
 
 def waits(name: str, args: Any) -> bool:
     """Whether a program on a GPU would have to wait for the result of this operation, or for its size."""
-    if name == "index" or name == "index_put_":
+    if name in ("index", "index_put_"):
         return any(isinstance(index, Tensor) and index.dtype == torch.bool for index in args[1])
     return name in WAITS or name == "_local_scalar_dense"
 
