@@ -7,12 +7,15 @@ its way through the loop; `recur` is the loop, for one run or for several in loc
 """
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import torch
 from jaxtyping import Float32, UInt8
 
 from carlab import hooks
@@ -25,6 +28,12 @@ from carlab.queries import check_background, check_queries
 from carlab.stages.base import MaskClassifier, MaskProposer, QueryFilter, Refiner, VisualPrompter
 from carlab.trace.provenance import provenance, settings
 from carlab.trace.trace import Step, Trace
+
+THREADS = 8
+"""Most prompted images drawn at once; each needs some full-size copies of the image."""
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -216,7 +225,7 @@ class Run:
             with timed("propose"):
                 self.proposal = self.model.proposer(self.inputs.proposals, self.active, len(self.steps))
             with timed("prompt"):
-                self.prompted = [self._prompted(mask) for mask in self.proposal.masks]
+                self.prompted = self._prompted(self.proposal.masks)
             drawn = np.stack([prompted.image for prompted in self.prompted])
             self.images = probe("classify.pictures", drawn)
         if self.images is not drawn:  # edited
@@ -276,17 +285,23 @@ class Run:
             passes=self.cost.passes,
         )
 
-    def _prompted(self, mask: Float32[np.ndarray, "i j"]) -> Prompted:
-        """Draw one soft mask. Masks that exceed eta in the same pixels share one prompted image."""
+    def _prompted(self, masks: Maps) -> list[Prompted]:
+        """Draw soft masks, several at once. Those that exceed eta in the same pixels share a prompted image."""
         model, image, get = self.model, self.photo.image, self.photo.cache.get
-        # One full-size mask at a time: at 12 megapixels a hundred would not fit.
-        region = cache(lambda: resize(mask, *image.shape[:2]) > model.mask_threshold)
-        key = ("region", model.mask_threshold, mask.shape, blake2b(mask.tobytes()).digest())
-        pixels = get(key, lambda: blake2b(np.packbits(region()).tobytes()).digest())
-        return get(
-            ("prompted", model.prompter, model.classifier, pixels),
-            lambda: Prompted(model.classifier.preprocess(model.prompter(image, region()))),
-        )
+        on = getattr(model.prompter, "on", None)
+        draw = get(("on", model.prompter), lambda: on(image)) if on else partial(model.prompter, image)
+
+        def one(mask: Float32[np.ndarray, "i j"]) -> tuple[Any, Prompted]:
+            # No more full-size masks than threads: at 12 megapixels a hundred would not fit.
+            region = cache(lambda: resize(mask, *image.shape[:2]) > model.mask_threshold)
+            key = ("region", model.mask_threshold, mask.shape, blake2b(mask.tobytes()).digest())
+            pixels = get(key, lambda: blake2b(np.packbits(region()).tobytes()).digest())
+            key = ("prompted", model.prompter, model.classifier, pixels)
+            return key, get(key, lambda: Prompted(model.classifier.preprocess(draw(region()))))
+
+        drawn = in_threads(one, list(masks)) if on else map(one, masks)
+        # Two threads may have drawn one region at the same time: the prompted image in the cache is the one.
+        return [get(key, lambda prompted=prompted: prompted) for key, prompted in drawn]
 
 
 def recur(runs: Sequence[Run], batch: int) -> None:
@@ -333,6 +348,19 @@ def embed(runs: Sequence[Run], batch: int) -> None:
             for prompted, embedding in zip(part, embeddings, strict=True):
                 prompted.embedding = embedding
                 owners[prompted].step.add(cost, 1 / len(part))
+
+
+def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Call a function on every item, several at once where there are cores; the open hooks are those of here.
+
+    NumPy and Pillow let other threads work while they do.
+    """
+    threads = min(THREADS, torch.get_num_threads(), len(items))
+    if threads < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        tasks = [pool.submit(copy_context().run, function, item) for item in items]
+        return [task.result() for task in tasks]
 
 
 Refine = Callable[[Refiner, Image, Maps], tuple[Masks, dict[str, np.ndarray]]]

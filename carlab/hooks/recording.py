@@ -45,12 +45,15 @@ class Recording:
     ----------
     patterns
         Names or patterns of the probes to record.
+    wait
+        Called before each reading of the clock, see `measure`.
     """
 
     patterns: tuple[str, ...] = ()
     probes: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     passes: dict[str, int] = field(default_factory=dict)
+    wait: Callable[[], None] | None = None
 
     def add(self, other: "Recording", share: float = 1.0) -> None:
         """Add the cost in `other`, or a share of it, to this one."""
@@ -89,9 +92,16 @@ def record(*patterns: str) -> Iterator[dict[str, np.ndarray]]:
         yield recording.probes
 
 
-def measure() -> AbstractContextManager[Recording]:
-    """Measure the seconds and forward passes of everything inside the `with`."""
-    return collect(Recording())
+def measure(wait: Callable[[], None] | None = None) -> AbstractContextManager[Recording]:
+    """Measure the seconds and forward passes of everything inside the `with`.
+
+    Parameters
+    ----------
+    wait
+        Called before each reading of the clock. A GPU computes after the call that asked for it has returned:
+        give `torch.cuda.synchronize`, and each part is charged for its own work. That takes time itself.
+    """
+    return collect(Recording(wait=wait))
 
 
 @contextmanager
@@ -145,11 +155,11 @@ def recorded_patterns() -> tuple[str, ...]:
 @contextmanager
 def timed(name: str, passes: int = 0) -> Iterator[None]:
     """Add the seconds spent inside the `with` to `name`, and so many forward passes."""
-    start = perf_counter()
+    start = _now()
     try:
         yield
     finally:
-        seconds = perf_counter() - start
+        seconds = _now() - start
         for recording in _open.get():
             recording.seconds[name] = recording.seconds.get(name, 0.0) + seconds
             if passes:
@@ -184,6 +194,13 @@ def as_numpy(value: Any) -> np.ndarray:
         tensor = value.detach().cpu()
         value = (tensor.float() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor).numpy()
     return np.array(value)
+
+
+def _now() -> float:
+    for recording in _open.get():
+        if recording.wait is not None:
+            recording.wait()
+    return perf_counter()
 
 
 def _checked(name: str, value: Any, new: Any) -> Any:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from skimage.measure import label, regionprops
+from scipy import ndimage
 from torch import Tensor
 
 from carlab.errors import check_share
 from carlab.files.shapes import Maps
-from carlab.hooks import probe
+from carlab.hooks import as_numpy, probe
 
 
 @dataclass(frozen=True)
@@ -64,18 +64,20 @@ class Affinity:
         """
         boxes = probe("affinity.boxes", np.stack([self.boxes(cam) for cam in cams]))
         inside = torch.from_numpy(np.where(boxes, cams, 0).reshape(len(cams), -1)).to(transition)
-        # Query by query, as released: where D is nearly flat, min-max magnifies the last bits,
-        # and one product of all queries would add them up in another order.
-        refined = torch.stack([transition @ cam for cam in inside])
-        return probe("affinity.refined", refined.float().cpu().numpy().reshape(cams.shape))
+        if transition.device.type == "cpu":
+            # Query by query, as released: where D is nearly flat, min-max magnifies the last bits,
+            # and one product of all queries would add them up in another order.
+            refined = torch.stack([transition @ cam for cam in inside])
+        else:
+            refined = inside @ transition.mT
+        return probe("affinity.refined", as_numpy(refined).astype(np.float32).reshape(cams.shape))
 
     def boxes(self, cam: Float[np.ndarray, "i j"]) -> Bool[np.ndarray, "i j"]:
         """Return M, the union of the bounding boxes of a CAM in [0, 1]."""
         levels = (cam * 255).astype(np.uint8)
         inside = np.zeros(cam.shape, dtype=bool)
-        for region in regionprops(label(levels > int(self.box_threshold * levels.max()), connectivity=2)):
-            top, left, bottom, right = region.bbox
-            if self.cut_border:
-                bottom, right = min(bottom, cam.shape[0] - 1), min(right, cam.shape[1] - 1)
-            inside[top:bottom, left:right] = True
+        parts, _ = ndimage.label(levels > int(self.box_threshold * levels.max()), np.ones((3, 3)))
+        fill = inside[:-1, :-1] if self.cut_border else inside
+        for box in ndimage.find_objects(parts):
+            fill[box] = True
         return inside

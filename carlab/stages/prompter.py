@@ -11,12 +11,13 @@ presets therefore set `engine="opencv"` (extra `opencv`), and nothing else does.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import takewhile
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
 from scipy import ndimage
-from skimage import draw
 
 from carlab.errors import SettingError
 from carlab.files.shapes import Image, Mask
@@ -53,10 +54,13 @@ class Prompt:
         region
             True inside.
         """
-        if region.any():
-            for prompt in self.prompts:
-                image = prompt.draw(image, region)
-        return image
+        return self.on(image)(region)
+
+    def on(self, image: Image) -> "Drawing":
+        """Return a function that draws any region on this image; see `carlab.stages.base.VisualPrompter`."""
+        fades = list(takewhile(lambda prompt: isinstance(prompt, Fade), self.prompts))
+        outside = reduce(lambda outside, fade: fade.faded(outside), fades, image)
+        return Drawing(image, outside, self.prompts[len(fades) :])
 
     def draw(self, image: Image, region: Mask) -> UInt8[np.ndarray, "h2 w2 3"]:
         """Draw a region that is not empty."""
@@ -73,6 +77,36 @@ class Prompt:
     def as_released(self) -> "Prompt":
         """Return the prompt with the drawing of the released code (quirk 7, and the engine)."""
         return replace(self, **self.released)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A prompt on one image: what does not depend on the region is computed once.
+
+    Parameters
+    ----------
+    image
+        RGB.
+    outside
+        The image as it looks outside every region; `image` itself if nothing fades there.
+    prompts
+        Those that are drawn region by region.
+    """
+
+    image: Image
+    outside: Image
+    prompts: tuple[Prompt, ...]
+
+    def __call__(self, region: Mask) -> UInt8[np.ndarray, "h2 w2 3"]:
+        """Return the prompted image."""
+        if not region.any():
+            return self.image
+        drawn = self.image
+        if self.outside is not self.image:
+            drawn = _inside_of(region, self.image, self.outside)
+        for prompt in self.prompts:
+            drawn = prompt.draw(drawn, region)
+        return drawn
 
 
 @dataclass(frozen=True)
@@ -95,7 +129,20 @@ class Combined(Prompt):
 
 
 @dataclass(frozen=True)
-class Blur(Prompt):
+class Fade(Prompt):
+    """Base of what fades the outside: it overrides `faded`. The first ones of a prompt do so once an image."""
+
+    def faded(self, image: Image) -> Image:
+        """Return the image as it looks outside the region."""
+        raise NotImplementedError
+
+    def draw(self, image: Image, region: Mask) -> Image:
+        """Keep the inside."""
+        return _inside_of(region, image, self.faded(image))
+
+
+@dataclass(frozen=True)
+class Blur(Fade):
     """Blur the outside.
 
     Parameters
@@ -114,8 +161,8 @@ class Blur(Prompt):
         if self.size < 1 or self.size % 2 == 0:
             raise SettingError(f"expected an odd blur size in pixels, got {self.size}; the release uses 15")
 
-    def draw(self, image: Image, region: Mask) -> Image:
-        """Keep the inside sharp."""
+    def faded(self, image: Image) -> Image:
+        """Return the image blurred."""
         if self.engine == "opencv":
             import cv2
 
@@ -125,11 +172,11 @@ class Blur(Prompt):
             blurred = ndimage.gaussian_filter(
                 image.astype(np.float32), (sigma, sigma, 0), radius=(radius, radius, 0), mode="mirror"
             )
-        return np.where(region[..., None], image, blurred.round().astype(np.uint8))
+        return blurred.round().astype(np.uint8)
 
 
 @dataclass(frozen=True)
-class Grey(Prompt):
+class Grey(Fade):
     """Remove the colour from the outside.
 
     Parameters
@@ -145,22 +192,22 @@ class Grey(Prompt):
     WEIGHTS: ClassVar[tuple[int, int, int]] = (9798, 19235, 3735)
     """ITU-R BT.601 luma weights 0.299, 0.587, 0.114 in 15-bit fixed point, as OpenCV computes it."""
 
-    def draw(self, image: Image, region: Mask) -> Image:
-        """Keep the inside coloured."""
+    def faded(self, image: Image) -> Image:
+        """Return the image in grey."""
         weights = np.array(self.WEIGHTS[::-1] if self.swapped else self.WEIGHTS, dtype=np.int32)
         luma = ((image @ weights + (1 << 14)) >> 15).astype(np.uint8)
-        return np.where(region[..., None], image, luma[..., None])
+        return luma[..., None].repeat(3, axis=2)
 
 
 @dataclass(frozen=True)
-class Black(Prompt):
+class Black(Fade):
     """Blacken the outside."""
 
     rank: ClassVar[int] = 3
 
-    def draw(self, image: Image, region: Mask) -> Image:
-        """Keep the inside."""
-        return np.where(region[..., None], image, np.uint8(0))
+    def faded(self, image: Image) -> Image:
+        """Return a black image."""
+        return np.zeros_like(image)
 
 
 @dataclass(frozen=True)
@@ -188,8 +235,11 @@ class Outline(Prompt):
             )
 
     def _border(self, image: Image, area: Mask) -> Image:
-        # The outside of the image counts as inside: no line along the image's own border.
-        drawn, core = image.copy(), ndimage.binary_erosion(area, iterations=self.width, border_value=1)
+        drawn, core = image.copy(), area
+        for _ in range(self.width):
+            # The outside of the image counts as inside: no line along the image's own border.
+            around = np.pad(core, 1, constant_values=True)
+            core = core & around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
         drawn[area & ~core] = self.colour
         return drawn
 
@@ -208,8 +258,9 @@ class Circle(Outline):
 
             axes = frame.axes[::-1]
             return cv2.ellipse(image.copy(), frame.centre[::-1], axes, 0, 0, 360, self.colour, self.width)
-        area, (rows, columns) = np.zeros(region.shape, dtype=bool), frame.axes
-        area[draw.ellipse(*frame.centre, rows + 0.5, columns + 0.5, shape=region.shape)] = True
+        (row, column), (rows, columns) = frame.centre, frame.axes
+        down, right = np.ogrid[: region.shape[0], : region.shape[1]]
+        area = ((down - row) / (rows + 0.5)) ** 2 + ((right - column) / (columns + 0.5)) ** 2 < 1
         return self._border(image, area)
 
 
@@ -329,6 +380,12 @@ def prompts(names: Iterable[str]) -> Prompt:
         )
     parts = [PROMPTS[name]() for name in names]
     return parts[0] if len(parts) == 1 else Combined(tuple(parts))
+
+
+def _inside_of(region: Mask, image: Image, outside: Image) -> Image:
+    """Return `image` in the region and `outside` elsewhere: `np.where`, by bits in a third of its time."""
+    inside = np.negative(region.view(np.uint8)).repeat(3, axis=1).reshape(image.shape)  # 255 or 0
+    return outside ^ ((image ^ outside) & inside)
 
 
 def _check_engine(engine: DrawEngine) -> None:

@@ -206,24 +206,24 @@ class GradCam:
             with torch.enable_grad():
                 logits = self.backbone.logits(self.backbone.tail(trunk, leaf)[None], embeddings)[0]
             own = probe("cam.logits", logits.detach()[: len(texts)], record=False)
-            parts = [as_numpy(logit[None]) for logit in own]
+            levels, parts = own, own
             cotangents = torch.eye(len(texts), len(logits), device=logits.device, dtype=logits.dtype)
-            levels = as_numpy(own)
             if background:
                 context = probe("cam.background", logits.detach()[len(texts) :], record=False)
                 mixed = torch.cat([torch.zeros_like(own), context.softmax(0)])
                 cotangents = torch.cat([cotangents, mixed[None]])
-                levels = np.append(levels, as_numpy(context.logsumexp(0)))
-                parts.append(as_numpy(context))
+                levels = torch.cat([own, context.logsumexp(0, keepdim=True)])
+                parts = torch.cat([own, context])
             gradients = probe("cam.gradients", mean_gradients(logits, leaf, cotangents), record=False)
-            maps = as_numpy(gradients @ leaf.detach().T)
+            maps = gradients @ leaf.detach().T
+            levels, parts, maps, gradients = together(levels, parts, maps, gradients)
         if not (np.isfinite(levels).all() and np.isfinite(maps).all()):
             raise BackboneError(
                 f"expected finite logits and gradients, got NaN or infinity from {self.backbone.name}; "
                 "use float32, or load the weights again"
             )
-        rows = zip(levels.tolist(), maps, as_numpy(gradients), parts, strict=True)
-        return [Evidence(*row) for row in rows]
+        each = np.split(parts, range(1, len(levels)))  # a logit each; what is left is the background's
+        return [Evidence(*row) for row in zip(levels.tolist(), maps, gradients, each, strict=True)]
 
     def closed_form(self, own: Sequence[Evidence], context: Evidence | None) -> Float64[np.ndarray, "q n"]:
         """Return relu(m_k - sum_j p_j m_j) for every query, in double precision, before min-max.
@@ -276,9 +276,21 @@ def mean_gradients(
 ) -> Float[Tensor, "v c"]:
     """Return the mean over tokens of the vector-Jacobian products, one per row of `cotangents`."""
     count("vjp", len(cotangents))
-    if leaf.device.type == "cpu":  # one by one is faster here, and takes a chunk's memory once
-        rows = (torch.autograd.grad(logits, leaf, row, retain_graph=True)[0] for row in cotangents)
-        return torch.stack([row.mean(dim=0) for row in rows])
+    return (one_by_one if leaf.device.type == "cpu" else in_batches)(logits, leaf, cotangents)
+
+
+def one_by_one(
+    logits: Float[Tensor, " b"], leaf: Float[Tensor, "n c"], cotangents: Float[Tensor, "v b"]
+) -> Float[Tensor, "v c"]:
+    """Compute the mean products in turn: faster on a CPU, and the memory of one product."""
+    rows = (torch.autograd.grad(logits, leaf, row, retain_graph=True)[0] for row in cotangents)
+    return torch.stack([row.mean(dim=0) for row in rows])
+
+
+def in_batches(
+    logits: Float[Tensor, " b"], leaf: Float[Tensor, "n c"], cotangents: Float[Tensor, "v b"]
+) -> Float[Tensor, "v c"]:
+    """Compute the mean products many at once, for a GPU."""
     tokens, width = leaf.shape
     chunk = max(1, VJP_CHUNK_BYTES // (16 * 4 * tokens * max(tokens, width)))
     batches = (
@@ -286,6 +298,13 @@ def mean_gradients(
         for rows in cotangents.split(chunk)
     )
     return torch.cat([batch.mean(dim=1) for batch in batches])
+
+
+def together(*tensors: Float[Tensor, "..."]) -> list[Float[np.ndarray, "..."]]:
+    """Return tensors of one type as arrays, moved in one piece: each move from a GPU waits for it."""
+    flat = as_numpy(torch.cat([tensor.flatten() for tensor in tensors]))
+    pieces = np.split(flat, np.cumsum([tensor.numel() for tensor in tensors])[:-1])
+    return [piece.reshape(tensor.shape) for piece, tensor in zip(pieces, tensors, strict=True)]
 
 
 def min_max(maps: Maps) -> Maps:

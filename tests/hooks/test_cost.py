@@ -58,6 +58,28 @@ def test_a_measurement_sees_only_its_own_scope(clock: list[float]) -> None:
     assert outer.seconds == inner.seconds == {"vjp": 1}
 
 
+def test_a_measurement_may_wait_for_the_device(clock: list[float]) -> None:
+    """Work that goes on after its call has returned is charged to the part that asked for it."""
+    queued = [0.0]
+
+    def synchronise() -> None:
+        clock[0] += queued[0]
+        queued[0] = 0.0
+
+    def run() -> None:
+        for name, seconds in (("trunk", 2.0), ("vjp", 0.5)):
+            with timed(name):
+                queued[0] += seconds
+
+    with measure() as hasty:
+        run()
+    assert hasty.seconds == {"trunk": 0, "vjp": 0}
+    queued[0] = 0.0
+    with measure(synchronise) as cost, measure() as inner:
+        run()
+    assert cost.seconds == inner.seconds == {"trunk": 2.0, "vjp": 0.5}
+
+
 def test_names_stand_in_the_order_of_first_use() -> None:
     with measure() as cost:
         for name in ("text", "trunk", "text", "affinity"):
