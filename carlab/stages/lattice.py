@@ -2,16 +2,18 @@
 
 Adams, Baek and Davis (Eurographics 2010): a point in d dimensions lies in a simplex of d + 1 vertices of the
 lattice; its value is splat onto them by barycentric weights, blurred along each of the d + 1 axes, and sliced
-back by the same weights. Weights, order and scaling are those of Kraehenbuehl and Koltun's DenseCRF, so that
-marginals are those of pydensecrf but for rounding. No value goes to the host but sizes, once a lattice.
+back by the same weights. Weights, order and scaling are those of Kraehenbuehl and Koltun's DenseCRF (2011), so
+that marginals are pydensecrf's but for rounding. Nothing but sizes goes to the host, and that once a lattice.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from math import prod, sqrt
+from operator import sub
 
 import torch
-from jaxtyping import Float32, Int32, Int64
+from jaxtyping import Float32, Int8, Int32, Int64
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
@@ -30,59 +32,65 @@ class Rows:
     Parameters
     ----------
     index, weights
-        Columns and values of the entries, row after row; of equally long rows as a matrix. Without weights
-        each entry is 1.
+        Columns and values of the entries, row after row. Without weights each entry is 1.
     start
-        Where each row begins, if rows are not equally long.
+        Where each row begins, and the end.
     """
 
-    index: Int32[Tensor, " *entries"]
-    weights: Float32[Tensor, " *entries"] | None
-    start: Int32[Tensor, " rows"] | None = None
+    index: Int32[Tensor, " entries"]
+    weights: Float32[Tensor, " entries"] | None
+    start: Int32[Tensor, " bounds"]
 
-    def __matmul__(self, values: Float32[Tensor, "columns labels"]) -> Float32[Tensor, "rows2 labels"]:
-        """Multiply with a matrix of one column a label; on a CPU several times as fast as torch's CSR."""
-        return embedding_bag(self.index, values, self.start, mode="sum", per_sample_weights=self.weights)
+    def __matmul__(self, values: Float32[Tensor, "columns labels"]) -> Float32[Tensor, "rows labels"]:
+        """Multiply; with 20 labels on a CPU this takes a third of the time of torch's CSR product."""
+        return embedding_bag(
+            self.index,
+            values,
+            self.start,
+            mode="sum",
+            per_sample_weights=self.weights,
+            include_last_offset=True,
+        )
+
+    @classmethod
+    def of(cls, index: Int32[Tensor, "rows entries"], weights: Float32[Tensor, "rows entries"]) -> "Rows":
+        """Make rows of equal length."""
+        start = torch.arange(0, index.numel() + 1, index.shape[1], dtype=torch.int32, device=index.device)
+        return cls(index.flatten(), weights.flatten(), start)
 
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
-    """A Gaussian filter over points: splat, blurs and slice, each a product with a sparse matrix.
+    """A Gaussian filter over points, exp(-|f_i - f_j|^2 / 2): a product of sparse matrices.
 
     Parameters
     ----------
     rows
-        In the order in which they are applied.
+        In the order in which they are applied: splat in two, blurs, slice.
     """
 
     rows: Sequence[Rows]
 
     def __call__(self, values: Float32[Tensor, "points labels"]) -> Float32[Tensor, "points labels"]:
         """Return the filtered values."""
-        for row in self.rows:
-            values = row @ values
+        for rows in self.rows:
+            values = rows @ values
         return values
 
     def normalised(self, weight: float) -> "Lattice":
-        """Return D K D times `weight`, where K is this filter and D the inverse root of its row sums.
-
-        Parameters
-        ----------
-        weight
-            Of the kernel, in the Potts model.
-        """
+        """Return D K D times `weight`, where K is this filter and D the inverse root of its row sums."""
         splat, *between, cut = self.rows
-        ones = torch.ones(len(cut.index), 1, device=cut.index.device)
+        ones = torch.ones(len(cut.start) - 1, 1, device=cut.start.device)
         scale = (self(ones)[:, 0] + 1e-20).rsqrt()
-        splat = replace(splat, weights=splat.weights * scale[splat.index])
-        cut = replace(cut, weights=cut.weights * (weight * scale)[:, None])
-        return Lattice((splat, *between, cut))
+        spread = splat.weights * scale.index_select(0, splat.index)
+        gathered = cut.weights.view(len(scale), -1) * (weight * scale)[:, None]
+        return Lattice((replace(splat, weights=spread), *between, replace(cut, weights=gathered.flatten())))
 
 
 def lattice(features: Float32[Tensor, "dims points"]) -> Lattice:
-    """Return the Gaussian filter exp(-|f_i - f_j|^2 / 2) over points, as the lattice approximates it.
+    """Return the lattice of points.
 
-    Raises SettingError if the features spread so wide that the vertices cannot be numbered.
+    Raises SettingError if the points spread so wide that the vertices cannot be numbered.
 
     Parameters
     ----------
@@ -91,111 +99,121 @@ def lattice(features: Float32[Tensor, "dims points"]) -> Lattice:
     """
     dims, points = features.shape
     cells, order, weights = _simplices(features)
-    keys, radices = _keys(cells[:dims], order)
-    # One sort for each remainder: keys of different remainders differ, and short sorts are faster.
-    pairs = [one.sort(stable=True) for one in keys]
-    sorted_keys, point = torch.cat([pair[0] for pair in pairs]), torch.stack([pair[1] for pair in pairs])
-    new = torch.ones_like(sorted_keys, dtype=torch.bool)
-    torch.ne(sorted_keys[1:], sorted_keys[:-1], out=new[1:])
-    begin = new.nonzero()[:, 0]
-    vertex = torch.cumsum(new, 0, dtype=torch.int32).sub_(1).view_as(point)
-    vertex = torch.empty_like(vertex).scatter_(1, point, vertex)  # of each corner of each point
-    new[::CHUNK] = True
-    chunks = new.nonzero()[:, 0]
-    splat = Rows(point.view(-1).int(), weights.gather(1, point).view(-1), chunks.int())
-    joined = torch.arange(len(chunks), dtype=torch.int32, device=features.device)
-    gather = Rows(joined, None, torch.searchsorted(chunks, begin, out_int32=True))
-    alpha = 1 / (1 + 2**-dims)  # scaling of the released DenseCRF
-    cut = Rows(vertex.T.contiguous(), alpha * weights.T.contiguous())
-    return Lattice((splat, gather, *_blurs(sorted_keys[begin], radices), cut))
+    numbers, steps = _numbers(cells, order)
+    point = torch.empty_like(weights, dtype=torch.int32)  # those of each vertex together, and their weights
+    spread = torch.empty_like(weights)
+    vertex = point.new_empty(points, dims + 1)
+    keys: list[Int64[Tensor, " some"]] = []
+    begin: list[Int64[Tensor, " some"]] = []
+    for remainder, number in enumerate(numbers):
+        # A sort for each remainder, because short sorts are faster, and take less memory.
+        ordered, place = number.sort(stable=True)
+        new = torch.ones_like(ordered, dtype=torch.bool)
+        torch.ne(ordered[1:], ordered[:-1], out=new[1:])
+        vertex[:, remainder].scatter_(0, place, new.cumsum(0, dtype=torch.int32) + (sum(map(len, keys)) - 1))
+        point[remainder] = place
+        spread[remainder] = weights[remainder].take(place)
+        begin.append(new.nonzero()[:, 0])
+        keys.append(ordered.take(begin[-1]))
+        begin[-1] += remainder * points
+    # One vertex more, without a point: the neighbour of those that have none.
+    bounds = torch.cat([*begin, point.new_tensor([point.numel()] * 2)])
+    chunks = torch.cat([bounds, torch.arange(0, point.numel(), CHUNK, device=bounds.device)]).sort()[0]
+    sums = torch.arange(len(chunks) - 1, dtype=torch.int32, device=bounds.device)
+    return Lattice(
+        (
+            Rows(point.flatten(), spread.flatten(), chunks.int()),
+            Rows(sums, None, torch.searchsorted(chunks, bounds, out_int32=True)),
+            *_blurs(torch.cat(keys), steps),
+            Rows.of(vertex, weights.T / (1 + 2**-dims)),  # the scaling is DenseCRF's
+        )
+    )
 
 
 def _simplices(
     features: Float32[Tensor, "dims points"],
-) -> tuple[Float32[Tensor, "corners points"], Int64[Tensor, "corners points"], Float32[Tensor, "corners points"]]:
-    """Return for each point its vertex of remainder 0 over d + 1, the order of its axes, and its weights.
+) -> tuple[Float32[Tensor, "dims points"], Int8[Tensor, "dims points"], Float32[Tensor, "corners points"]]:
+    """Return the simplex of each point: its cell, the order of its axes, and the weights of its vertices.
 
-    The weights are those of the simplex's vertices, by remainder.
+    Its vertex of remainder r over d + 1 is (d + 1) cell + r, where axes of an order below r have their cell one
+    lower. The last of the d + 1 coordinates is left out: all add up to 0.
     """
     dims, points = features.shape
-    corners = dims + 1
+    # E f (p. 5), as wide as the blur is (p. 6). A coordinate is some hundreds, so that the rounding of each
+    # operation shows in the weights: all are DenseCRF's, in its order.
+    width = torch.tensor(sqrt(2 / 3) * (dims + 1), dtype=torch.float32).item()
+    elevated = features.new_empty(dims + 1, points)
     height = features.new_zeros(points)
-    # E f (p. 5), as wide as the blur is (p. 6). Coordinates are of some hundreds, so that one rounding more
-    # or less shows in the weights: all are done as DenseCRF does them.
-    width = torch.tensor(sqrt(2 / 3) * corners, dtype=torch.float32).item()
-    elevated = features.new_empty(corners, points)
     for axis in range(dims, 0, -1):
         part = features[axis - 1] * (width / sqrt(axis * (axis + 1)))
-        torch.sub(height, axis * part, out=elevated[axis])
+        elevated[axis] = height - axis * part
         height = height + part
     elevated[0] = height
-    cells = (elevated * (1 / corners)).round_()
-    rest = elevated - corners * cells
-    rank = cells.sum(0).long().repeat(corners, 1)  # not 0 where rounding left the plane
+    cells = (elevated * (1 / (dims + 1))).round()
+    rest = elevated - (dims + 1) * cells
+    rank = cells.sum(0).to(torch.int8).repeat(dims + 1, 1)  # 0, but where rounding left the plane
     for axis in range(dims):
         below = rest[axis] < rest[axis + 1 :]
-        rank[axis] += below.sum(0)
+        rank[axis] += below.sum(0, dtype=torch.int8)
         rank[axis + 1 :] += ~below
-    back = (rank < 0).long() - (rank > dims).long()  # onto the plane again
-    order = dims - rank - corners * back
+    back = (rank < 0).to(torch.int8) - (rank > dims).to(torch.int8)  # onto the plane again
+    order = dims - rank - (dims + 1) * back
     cells += back
-    rest = (elevated - corners * cells) * (1 / corners)
-    descent = torch.empty_like(rest).scatter_(0, order, rest)
-    weights = descent - descent.roll(1, 0)  # barycentric (p. 10)
-    weights[0] = descent[0] + (1 - descent[dims])
-    return cells, order, weights
+    rest = (elevated - (dims + 1) * cells) * (1 / (dims + 1))
+    rest = torch.empty_like(rest).scatter_(0, order.long(), rest)
+    weights = rest - rest.roll(1, 0)  # barycentric (p. 10)
+    weights[0] = rest[0] + (1 - rest[dims])
+    return cells[:dims], order[:dims], weights
 
 
-def _keys(
-    cells: Float32[Tensor, "dims points"], order: Int64[Tensor, "corners points"]
-) -> tuple[list[Int64[Tensor, " points"]], list[int]]:
-    """Return a number for each vertex by remainder, and what a step in each coordinate adds to it.
+def _numbers(
+    cells: Float32[Tensor, "dims points"], order: Int8[Tensor, "dims points"]
+) -> tuple[Iterator[Int64[Tensor, " points"]], list[int]]:
+    """Return a number for the vertex of each remainder, and what a step along each coordinate adds to it.
 
-    The vertex of remainder r is (d + 1) cell + r, where each axis of order below r has its cell one lower.
+    The last step is that to the next remainder.
     """
-    dims, corners = len(cells), len(order)
     low, high = cells.aminmax(dim=1)
-    low = low - 2  # one cell lower in the simplex, and one more for the neighbours
-    extents = [int(extent) for extent in (high - low + 2).tolist()]
-    if not corners * prod(extents) < KEYS:
+    # A vertex of the simplex can be one cell lower, and a neighbour one lower or higher than that.
+    sides = [int(side) for side in (high - low + 4).tolist()]
+    *along, volume = steps = [prod(sides[:axis]) for axis in range(len(sides) + 1)]
+    if volume > KEYS / (len(sides) + 1):
         raise SettingError(
-            f"expected features that spread over fewer cells of the lattice, got {extents} cells; use larger "
-            f"deviations of position and colour"
+            f"expected less than {KEYS:.0e} cells of a CRF's lattice, got {sides} along its axes; use larger deviations"
         )
-    radices = [prod(extents[:axis]) for axis in range(dims + 1)]
-    place = (cells - low[:, None]).long()
-    key = sum(radix * row for radix, row in zip(radices, place, strict=False))
-    step = torch.tensor([*radices[:dims], 0], device=cells.device)[:, None]
-    steps = torch.empty_like(order).scatter_(0, order, step.expand_as(order))
-    keys = [key]
-    for row in steps[:dims]:
-        keys.append(keys[-1] + (radices[dims] - row))
-    return keys, radices
+    step = torch.tensor(along, device=cells.device)[:, None]
+    first = ((cells - low[:, None] + 2).long() * step).sum(0)
+    lowered = (((order == remainder) * step).sum(0) - volume for remainder in range(len(sides)))
+    return accumulate(lowered, sub, initial=first), steps
 
 
-def _blurs(keys: Int64[Tensor, " vertices"], radices: list[int]) -> list[Rows]:
-    """Return the blur along each axis: each vertex, and half of its two neighbours where they exist."""
-    dims, number = len(radices) - 1, len(keys)
-    here = torch.arange(number, dtype=torch.int32, device=keys.device)
-    last = keys >= dims * radices[dims]  # of remainder d, whose neighbours upwards have remainder 0
-    upwards = torch.where(last, sum(radices[:dims]) - dims * radices[dims], radices[dims])
+def _blurs(keys: Int64[Tensor, " vertices"], steps: list[int]) -> list[Rows]:
+    """Return the blur along each axis: each vertex, and half of each neighbour.
+
+    The neighbour upwards has the next remainder and a cell one lower along the axis.
+    """
+    *along, volume = steps
+    number = len(keys)
+    here = torch.arange(number + 1, dtype=torch.int32, device=keys.device)
+    weights = torch.tensor([1, 0.5, 0.5], device=keys.device).repeat(number + 1, 1)
+    last = keys >= len(along) * volume  # of the last remainder, after which comes 0, of a cell one higher
+    upwards = keys + torch.where(last, sum(along) - len(along) * volume, volume)
     blurs = []
-    for radix in (*radices[:dims], 0):
-        sought = keys + (upwards - radix)
-        up = torch.searchsorted(keys, sought, out_int32=True).clamp_(max=number - 1)
-        found = keys.take(up.long()) == sought
-        down = torch.full((number + 1,), -1, dtype=torch.int32, device=keys.device)
-        down.scatter_(0, torch.where(found, up, number).long(), here)  # the last row takes the rest
-        index = torch.stack([here, torch.where(found, up, -1), down[:number]], dim=1)
-        weights = (index >= 0) * torch.tensor([1, 0.5, 0.5], device=keys.device)
-        blurs.append(Rows(torch.where(index >= 0, index, here[:, None]), weights))
+    for step in (*along, 0):
+        sought = upwards - step
+        place = torch.searchsorted(keys, sought).clamp_(max=number - 1)
+        up = torch.where(keys.take(place) == sought, place, number)
+        up = torch.cat([up, up.new_tensor([number])])
+        down = torch.full_like(here, number).scatter_(0, up, here)
+        down[number] = number
+        blurs.append(Rows.of(torch.stack([here, up.int(), down], dim=1), weights))
     return blurs
 
 
 def mean_field(
     unary: Float32[Tensor, "labels points"], kernels: Sequence[Lattice], iterations: int
 ) -> Float32[Tensor, "labels points"]:
-    """Return the marginals of each label in each point, in the Potts model.
+    """Return the marginals of each label in each point, in the Potts model (Kraehenbuehl and Koltun 2011).
 
     Parameters
     ----------
@@ -204,15 +222,16 @@ def mean_field(
     kernels
         Normalised and weighted.
     iterations
-        Updates of the marginals by Q = softmax(sum of K Q - unary).
+        Updates of the marginals to softmax(sum of the filtered marginals - unary).
     """
+
     def messages(values: Float32[Tensor, "points columns"]) -> Float32[Tensor, "columns points"]:
-        return sum(kernel(values) for kernel in kernels).T
+        return torch.stack([kernel(values) for kernel in kernels]).sum(0).T
 
     total = messages(torch.ones(unary.shape[1], 1, device=unary.device))
     marginals = (-unary).softmax(dim=0)
     for _ in range(iterations):
-        # Marginals sum to 1, so that the messages of the first label are known from those of the others.
+        # Marginals add up to 1, so that the messages of the first label follow from those of the others.
         others = messages(marginals[1:].T.contiguous())
         first = total - others.sum(dim=0, keepdim=True)
         marginals = (torch.cat([first, others]) - unary).softmax(dim=0)
