@@ -2,16 +2,19 @@
 
 Adams, Baek and Davis (Eurographics 2010): a point in d dimensions lies in a simplex of d + 1 vertices of the
 lattice; its value is splat onto them by barycentric weights, blurred along each of the d + 1 axes, and sliced
-back by the same weights. Weights, order and scaling are those of Kraehenbuehl and Koltun's DenseCRF (2011), so
-that marginals are pydensecrf's but for rounding. Nothing but sizes goes to the host, and that once a lattice.
+back by the same weights. Weights, order and scaling are those of DenseCRF (Kraehenbuehl and Koltun 2011), so
+that marginals are pydensecrf's but for rounding. Nothing but sizes goes to the host, and only while a lattice
+is built.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import accumulate
 from math import prod, sqrt
 from operator import sub
 
+import numpy as np
 import torch
 from jaxtyping import Float32, Int8, Int32, Int64
 from torch import Tensor
@@ -32,13 +35,13 @@ class Rows:
     Parameters
     ----------
     index, weights
-        Columns and values of the entries, row after row. Without weights each entry is 1.
+        Columns and values of the entries, row after row.
     start
         Where each row begins, and the end.
     """
 
     index: Int32[Tensor, " entries"]
-    weights: Float32[Tensor, " entries"] | None
+    weights: Float32[Tensor, " entries"]
     start: Int32[Tensor, " bounds"]
 
     def __matmul__(self, values: Float32[Tensor, "columns labels"]) -> Float32[Tensor, "rows labels"]:
@@ -61,15 +64,40 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
-    """A Gaussian filter over points, exp(-|f_i - f_j|^2 / 2): a product of sparse matrices.
+    """A Gaussian filter over points, exp(-|f_i - f_j|^2 / 2), as a product of sparse matrices.
 
     Parameters
     ----------
     rows
         In the order in which they are applied: splat in two, blurs, slice.
+
+    Examples
+    --------
+    Two points far apart keep what they have, but for a scale:
+
+    >>> filtered = Lattice.of(torch.tensor([[0.0, 100.0]])).normalised(1.0)
+    >>> filtered(torch.tensor([[1.0], [2.0]])).flatten()
+    tensor([1., 2.])
     """
 
     rows: Sequence[Rows]
+
+    @classmethod
+    def of(cls, features: Float32[Tensor, "dims points"]) -> "Lattice":
+        """Build the lattice of points.
+
+        Raises SettingError if they spread so wide that the vertices cannot be numbered.
+
+        Parameters
+        ----------
+        features
+            Coordinates of each point, divided by the deviation of the Gaussian.
+        """
+        cells, order, weights = _simplices(features)
+        numbers, steps = _numbers(cells, order)
+        keys, splat, vertex = _splat(numbers, weights)
+        # The scaling is DenseCRF's.
+        return cls((*splat, *_blurs(keys, steps), Rows.of(vertex, weights.T / (1 + 2 ** -len(features)))))
 
     def __call__(self, values: Float32[Tensor, "points labels"]) -> Float32[Tensor, "points labels"]:
         """Return the filtered values."""
@@ -87,61 +115,18 @@ class Lattice:
         return Lattice((replace(splat, weights=spread), *between, replace(cut, weights=gathered.flatten())))
 
 
-def lattice(features: Float32[Tensor, "dims points"]) -> Lattice:
-    """Return the lattice of points.
-
-    Raises SettingError if the points spread so wide that the vertices cannot be numbered.
-
-    Parameters
-    ----------
-    features
-        Coordinates of each point, divided by the deviation of the Gaussian.
-    """
-    dims, points = features.shape
-    cells, order, weights = _simplices(features)
-    numbers, steps = _numbers(cells, order)
-    point = torch.empty_like(weights, dtype=torch.int32)  # those of each vertex together, and their weights
-    spread = torch.empty_like(weights)
-    vertex = point.new_empty(points, dims + 1)
-    keys: list[Int64[Tensor, " some"]] = []
-    begin: list[Int64[Tensor, " some"]] = []
-    for remainder, number in enumerate(numbers):
-        # A sort for each remainder, because short sorts are faster, and take less memory.
-        ordered, place = number.sort(stable=True)
-        new = torch.ones_like(ordered, dtype=torch.bool)
-        torch.ne(ordered[1:], ordered[:-1], out=new[1:])
-        vertex[:, remainder].scatter_(0, place, new.cumsum(0, dtype=torch.int32) + (sum(map(len, keys)) - 1))
-        point[remainder] = place
-        spread[remainder] = weights[remainder].take(place)
-        begin.append(new.nonzero()[:, 0])
-        keys.append(ordered.take(begin[-1]))
-        begin[-1] += remainder * points
-    # One vertex more, without a point: the neighbour of those that have none.
-    bounds = torch.cat([*begin, point.new_tensor([point.numel()] * 2)])
-    chunks = torch.cat([bounds, torch.arange(0, point.numel(), CHUNK, device=bounds.device)]).sort()[0]
-    sums = torch.arange(len(chunks) - 1, dtype=torch.int32, device=bounds.device)
-    return Lattice(
-        (
-            Rows(point.flatten(), spread.flatten(), chunks.int()),
-            Rows(sums, None, torch.searchsorted(chunks, bounds, out_int32=True)),
-            *_blurs(torch.cat(keys), steps),
-            Rows.of(vertex, weights.T / (1 + 2**-dims)),  # the scaling is DenseCRF's
-        )
-    )
-
-
 def _simplices(
     features: Float32[Tensor, "dims points"],
 ) -> tuple[Float32[Tensor, "dims points"], Int8[Tensor, "dims points"], Float32[Tensor, "corners points"]]:
     """Return the simplex of each point: its cell, the order of its axes, and the weights of its vertices.
 
-    Its vertex of remainder r over d + 1 is (d + 1) cell + r, where axes of an order below r have their cell one
-    lower. The last of the d + 1 coordinates is left out: all add up to 0.
+    Its vertex of remainder r over d + 1 is (d + 1) cell + r, where axes of an order below r have their cell
+    one lower. The last of the d + 1 coordinates is left out: all add up to 0.
     """
     dims, points = features.shape
     # E f (p. 5), as wide as the blur is (p. 6). A coordinate is some hundreds, so that the rounding of each
     # operation shows in the weights: all are DenseCRF's, in its order.
-    width = torch.tensor(sqrt(2 / 3) * (dims + 1), dtype=torch.float32).item()
+    width = float(np.float32(sqrt(2 / 3) * (dims + 1)))
     elevated = features.new_empty(dims + 1, points)
     height = features.new_zeros(points)
     for axis in range(dims, 0, -1):
@@ -179,12 +164,48 @@ def _numbers(
     *along, volume = steps = [prod(sides[:axis]) for axis in range(len(sides) + 1)]
     if volume > KEYS / (len(sides) + 1):
         raise SettingError(
-            f"expected less than {KEYS:.0e} cells of a CRF's lattice, got {sides} along its axes; use larger deviations"
+            f"expected fewer than {KEYS:.0e} cells in the lattice of the CRF, got {sides} along its axes; "
+            "use larger deviations"
         )
     step = torch.tensor(along, device=cells.device)[:, None]
     first = ((cells - low[:, None] + 2).long() * step).sum(0)
     lowered = (((order == remainder) * step).sum(0) - volume for remainder in range(len(sides)))
     return accumulate(lowered, sub, initial=first), steps
+
+
+def _splat(
+    numbers: Iterator[Int64[Tensor, " points"]], weights: Float32[Tensor, "corners points"]
+) -> tuple[Int64[Tensor, " vertices"], tuple[Rows, Rows], Int32[Tensor, "points corners"]]:
+    """Return the number of each vertex in rising order, the splat onto them, and the vertices of each point.
+
+    One vertex more has no point: it is the neighbour of those that have none.
+    """
+    corners, points = weights.shape
+    point = torch.empty_like(weights, dtype=torch.int32)  # those of one vertex side by side
+    spread = torch.empty_like(weights)
+    vertex = point.new_empty(points, corners)
+    keys: list[Int64[Tensor, " some"]] = []
+    begin: list[Int64[Tensor, " some"]] = []
+    for remainder, number in enumerate(numbers):
+        # A sort for each remainder: short ones are faster, and take less memory.
+        ordered, place = number.sort(stable=True)
+        new = torch.ones_like(ordered, dtype=torch.bool)
+        torch.ne(ordered[1:], ordered[:-1], out=new[1:])
+        before = sum(map(len, keys))
+        vertex[:, remainder].scatter_(0, place, new.cumsum(0, dtype=torch.int32) + (before - 1))
+        point[remainder] = place
+        spread[remainder] = weights[remainder].take(place)
+        first = new.nonzero()[:, 0]
+        keys.append(ordered.take(first))
+        begin.append(first + remainder * points)
+    bounds = torch.cat([*begin, begin[0].new_full((2,), point.numel())])
+    chunks = torch.cat([bounds, torch.arange(0, point.numel(), CHUNK, device=bounds.device)]).sort()[0]
+    sums = torch.arange(len(chunks) - 1, dtype=torch.int32, device=bounds.device)
+    splat = (
+        Rows(point.flatten(), spread.flatten(), chunks.int()),
+        Rows(sums, torch.ones_like(sums).float(), torch.searchsorted(chunks, bounds, out_int32=True)),
+    )
+    return torch.cat(keys), splat, vertex
 
 
 def _blurs(keys: Int64[Tensor, " vertices"], steps: list[int]) -> list[Rows]:
@@ -226,7 +247,7 @@ def mean_field(
     """
 
     def messages(values: Float32[Tensor, "points columns"]) -> Float32[Tensor, "columns points"]:
-        return torch.stack([kernel(values) for kernel in kernels]).sum(0).T
+        return reduce(torch.add, (kernel(values) for kernel in kernels)).T.contiguous()
 
     total = messages(torch.ones(unary.shape[1], 1, device=unary.device))
     marginals = (-unary).softmax(dim=0)

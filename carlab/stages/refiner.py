@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from math import sqrt
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from carlab.errors import SettingError, check_choice, check_share
 from carlab.files.pictures import resize, resize_maps
 from carlab.files.shapes import Image, Maps, Masks
 from carlab.hooks import timed
-from carlab.stages.lattice import Lattice, lattice, mean_field
+from carlab.stages.lattice import Lattice, mean_field
 
 Engine = Literal["auto", "pydensecrf", "torch"]
 RELEASE_MEAN_BGR = (104.008, 116.669, 122.675)
@@ -64,8 +64,8 @@ class DenseCrf:
     Labels are the background and the survivors; the background's probability is
     (1 - max_k mask_k) ** background_power.
 
-    Raises SettingError if the power is not positive, there is no iteration, or the engine or device cannot be
-    used here.
+    Raises SettingError if the power or a deviation is not positive, there is no iteration, or the engine or
+    device cannot be used here.
 
     Parameters
     ----------
@@ -113,10 +113,11 @@ class DenseCrf:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if not self.background_power > 0 or self.iterations < 1:
+        deviations = self.smooth_deviation, self.bilateral_deviation, self.colour_deviation
+        if not min(self.background_power, *deviations) > 0 or self.iterations < 1:
             raise SettingError(
-                f"expected a positive background power and 1 or more iterations, got "
-                f"{self.background_power} and {self.iterations}; 1.0 and 10 are the paper's"
+                f"expected a positive background power, positive deviations and 1 or more iterations, got "
+                f"{self.background_power}, {deviations} and {self.iterations}; the defaults are the paper's"
             )
         check_choice("an engine of the CRF", self.engine, get_args(Engine))
         check_device(self.device)
@@ -125,6 +126,12 @@ class DenseCrf:
                 'expected pydensecrf to be installed, found none; pip install "clip-as-rnn-lab[crf]", or use '
                 'engine="torch"'
             )
+
+    @classmethod
+    def beside(cls, backbone: Any, **values: Any) -> "DenseCrf":
+        """Return a CRF on the GPU of a backbone; on the CPU if that has none, or a device not tried yet."""
+        device = getattr(backbone, "device", torch.device("cpu"))
+        return cls(device=str(device) if device.type == "cuda" else "cpu", **values)
 
     @property
     def chosen_engine(self) -> str:
@@ -195,7 +202,7 @@ class DenseCrf:
         ):
             # By a tensor: a GPU multiplies by the inverse of a number, and rounds otherwise.
             scale = torch.tensor(deviations, device=image.device)[:, None]
-            kernels.append(lattice(both[: len(deviations)] / scale).normalised(weight))
+            kernels.append(Lattice.of(both[: len(deviations)] / scale).normalised(weight))
         return kernels
 
     def _pydensecrf(self, image: Image, probs: Float32[np.ndarray, "l h w"]) -> Float32[Tensor, "l h w"]:

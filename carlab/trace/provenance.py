@@ -31,7 +31,7 @@ def settings(value: Any) -> Any:
 
 
 def provenance(model: Any) -> dict[str, str]:
-    """Return the versions of carlab and its libraries, and name and digest of each backbone."""
+    """Return the versions of carlab and its libraries, name and digest of each backbone, and the CRF's engine."""
     made = {name: _version(distribution) for name, distribution in VERSIONS.items()}
     made["preset"] = model.name
     for stage, part in (("proposer", "backbone"), ("classifier", "backbone"), ("refiner", "regions")):
@@ -39,6 +39,9 @@ def provenance(model: Any) -> dict[str, str]:
         if hasattr(frozen, "sha256"):
             made[f"{stage}.{part}"] = frozen.name
             made[f"{stage}.sha256"] = frozen.sha256
+    refiner: Any = getattr(model.refiner, "base", model.refiner)
+    if hasattr(refiner, "chosen_engine"):
+        made["refiner.engine"] = refiner.chosen_engine
     return made
 
 
