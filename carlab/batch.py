@@ -142,11 +142,17 @@ def _run_group(model: ClipAsRnn, jobs: Sequence[tuple[Job, "Future[Photo]"]], wo
     recur(runs, model.batch)
     for run in runs:
         key = (run.photo, run.refine_key)
-        if workers and isinstance(run.model.refiner, DenseCrf) and key not in group.refining:
+        refiner = run.model.refiner
+        if workers and key not in group.refining and _holds_the_lock(refiner):
             executor = get_reusable_executor(max_workers=workers, timeout=IDLE)
-            task = run.model.refiner, run.photo.image, run.soft
+            task = refiner, run.photo.image, run.soft
             group.refining[key] = executor.submit(_refined_elsewhere, *task)
     return group
+
+
+def _holds_the_lock(refiner: Refiner) -> bool:
+    """Whether the refiner is pydensecrf, which lets no other thread of its process run; torch does."""
+    return isinstance(refiner, DenseCrf) and refiner.chosen_engine == "pydensecrf"
 
 
 def _runs(model: ClipAsRnn, request: Request, photo: "Future[Photo]") -> list[Run] | CarlabError:

@@ -190,7 +190,11 @@ def _set_refiner(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
 
 
 REFINERS: "dict[str, Callable[[ClipAsRnn, Any], Any]]" = {
-    "crf": lambda model, refiner: DenseCrf() if isinstance(refiner, NoRefiner) else refiner,
+    "crf": lambda model, refiner: (
+        DenseCrf.beside(getattr(model.classifier, "backbone", None))
+        if isinstance(refiner, NoRefiner)
+        else refiner
+    ),
     NONE: lambda model, refiner: NoRefiner(model.mask_threshold),
 }
 """Refiners by name: from the model and its present refiner to the new one; add your own."""

@@ -1,17 +1,31 @@
 """The refiner: soft masks of the survivors to final masks, once, after the last step."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
 from math import sqrt
+from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Float32, Int32
+import torch
+from jaxtyping import Float32, UInt8
+from torch import Tensor
 
-from carlab.errors import SettingError, check_share
+from carlab.backbones.registry import check_device
+from carlab.errors import SettingError, check_choice, check_share
 from carlab.files.pictures import resize, resize_maps
 from carlab.files.shapes import Image, Maps, Masks
 from carlab.hooks import timed
+from carlab.stages.lattice import Lattice, mean_field
 
+Engine = Literal["auto", "pydensecrf", "torch"]
 RELEASE_MEAN_BGR = (104.008, 116.669, 122.675)
+LEAST = 1e-5
+"""Probability below which pydensecrf cuts, so that no unary energy is infinite."""
+
+Inference = Callable[[Float32[np.ndarray, "l h w"]], Float32[Tensor, "l h w"]]
+"""From probabilities of the labels to mean-field marginals, on one image."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +64,8 @@ class DenseCrf:
     Labels are the background and the survivors; the background's probability is
     (1 - max_k mask_k) ** background_power.
 
-    Raises SettingError if the power is not positive or there is no iteration.
+    Raises SettingError if the power or a deviation is not positive, there is no iteration, or the engine or
+    device cannot be used here.
 
     Parameters
     ----------
@@ -71,6 +86,11 @@ class DenseCrf:
     max_volume
         Labels times pixels that are refined at full size; beyond it the CRF works on a smaller image and its
         labels are enlarged, because its memory grows with that product.
+    engine
+        "pydensecrf" (extra `crf`), the reference, in C++ on one core; "torch", the same lattice and the same
+        updates on `device`; "auto": pydensecrf where it is installed and the device is a CPU, else torch.
+    device
+        Where torch computes, e.g. "cuda"; pydensecrf always computes on the CPU.
 
     Examples
     --------
@@ -89,34 +109,57 @@ class DenseCrf:
     colour_deviation: float = 3.0
     bilateral_weight: float = 4.0
     max_volume: int = 32_000_000
+    engine: Engine = "auto"
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if not self.background_power > 0 or self.iterations < 1:
+        deviations = self.smooth_deviation, self.bilateral_deviation, self.colour_deviation
+        if not min(self.background_power, *deviations) > 0 or self.iterations < 1:
             raise SettingError(
-                f"expected a positive background power and 1 or more iterations, got "
-                f"{self.background_power} and {self.iterations}; 1.0 and 10 are the paper's"
+                f"expected a positive background power, positive deviations and 1 or more iterations, got "
+                f"{self.background_power}, {deviations} and {self.iterations}; the defaults are the paper's"
             )
+        check_choice("an engine of the CRF", self.engine, get_args(Engine))
+        check_device(self.device)
+        if self.engine == "pydensecrf" and not find_spec("pydensecrf"):
+            raise SettingError(
+                'expected pydensecrf to be installed, found none; pip install "clip-as-rnn-lab[crf]", or use '
+                'engine="torch"'
+            )
+
+    @classmethod
+    def beside(cls, backbone: Any, **values: Any) -> "DenseCrf":
+        """Return a CRF on the GPU of a backbone; on the CPU if that has none, or a device not tried yet."""
+        device = getattr(backbone, "device", torch.device("cpu"))
+        return cls(device=str(device) if device.type == "cuda" else "cpu", **values)
+
+    @property
+    def chosen_engine(self) -> str:
+        """Return the engine that runs here, "pydensecrf" or "torch"."""
+        if self.engine != "auto":
+            return self.engine
+        on_cpu = torch.device(self.device).type == "cpu"
+        return "pydensecrf" if on_cpu and find_spec("pydensecrf") else "torch"
 
     def __call__(self, image: Image, masks: Maps) -> Masks:
         """Return one final mask per soft mask; an empty soft mask stays empty."""
-        final = np.zeros((len(masks), *image.shape[:2]), dtype=bool)
-        present = np.flatnonzero(masks.any(axis=(1, 2)))
-        groups = [present] if self.compete else list(present[:, None])
-        with timed("crf"):
-            for group in groups:
-                if len(group):
-                    labels = self._labels(image, masks[group])
-                    for label, row in enumerate(group, start=1):
-                        np.equal(labels, label, out=final[row])
-        return final
-
-    def _labels(self, image: Image, masks: Maps) -> Int32[np.ndarray, "h w"]:
         height, width = image.shape[:2]
-        shrink = sqrt(self.max_volume / (height * width * (len(masks) + 1)))
+        final = np.zeros((len(masks), height, width), dtype=bool)
+        present = np.flatnonzero(masks.any(axis=(1, 2)))
+        if not len(present):
+            return final
+        groups = [present] if self.compete else list(present[:, None])
+        shrink = sqrt(self.max_volume / (height * width * (len(groups[0]) + 1)))
         rows, columns = (max(1, round(min(1.0, shrink) * side)) for side in (height, width))
-        small = image if shrink >= 1 else resize(image, rows, columns, "box")
-        labels = self.marginals(small, resize_maps(masks, rows, columns)).argmax(axis=0).astype(np.int32)
-        return labels if shrink >= 1 else resize(labels, height, width, "nearest")
+        with timed("crf"):
+            infer = self._inference(image if shrink >= 1 else resize(image, rows, columns, "box"))
+            for group in groups:
+                marginals = infer(self._probabilities(resize_maps(masks[group], rows, columns)))
+                labels = marginals.argmax(dim=0).int().cpu().numpy()
+                labels = labels if shrink >= 1 else resize(labels, height, width, "nearest")
+                for label, row in enumerate(group, start=1):
+                    np.equal(labels, label, out=final[row])
+        return final
 
     def marginals(self, image: Image, masks: Float32[np.ndarray, "k h w"]) -> Float32[np.ndarray, "l h w"]:
         """Return the mean-field marginals of the background and of each mask, which sum to 1 in every pixel.
@@ -126,22 +169,57 @@ class DenseCrf:
         masks
             Soft masks in pixels.
         """
+        return self._inference(image)(self._probabilities(masks)).cpu().numpy()
+
+    def _probabilities(self, masks: Float32[np.ndarray, "k h w"]) -> Float32[np.ndarray, "l h w"]:
+        background = (1 - masks.max(axis=0)) ** self.background_power
+        return np.concatenate([background[None], masks]).astype(np.float32)
+
+    def _inference(self, image: Image) -> Inference:
+        """Return the chosen engine, with what it computes for an image alone."""
+        seen = released(image) if self.released_image else image
+        if self.chosen_engine == "pydensecrf":
+            return partial(self._pydensecrf, seen)
+        kernels = self._kernels(torch.tensor(seen, device=self.device))
+
+        def infer(probs: Float32[np.ndarray, "l h w"]) -> Float32[Tensor, "l h w"]:
+            likely = torch.from_numpy(probs).to(self.device)
+            unary = -likely.clamp(min=LEAST, max=1).log()
+            return mean_field(unary.flatten(1), kernels, self.iterations).view_as(likely)
+
+        return infer
+
+    def _kernels(self, image: UInt8[Tensor, "h w 3"]) -> list[Lattice]:
+        """Return the smoothness and the appearance kernel."""
+        rows, columns = (torch.arange(side, device=image.device) for side in image.shape[:2])
+        place = torch.stack(torch.meshgrid(columns, rows, indexing="xy")).flatten(1)
+        both = torch.cat([place, image.flatten(0, 1).T]).float()
+        width, colour = self.bilateral_deviation, self.colour_deviation
+        kernels = []
+        for weight, deviations in (
+            (self.smooth_weight, [self.smooth_deviation] * 2),
+            (self.bilateral_weight, [width, width, colour, colour, colour]),
+        ):
+            # By a tensor: a GPU multiplies by the inverse of a number, and rounds otherwise.
+            scale = torch.tensor(deviations, device=image.device)[:, None]
+            kernels.append(Lattice.of(both[: len(deviations)] / scale).normalised(weight))
+        return kernels
+
+    def _pydensecrf(self, image: Image, probs: Float32[np.ndarray, "l h w"]) -> Float32[Tensor, "l h w"]:
         from pydensecrf.densecrf import DenseCRF2D
         from pydensecrf.utils import unary_from_softmax
 
-        height, width = image.shape[:2]
-        background = (1 - masks.max(axis=0)) ** self.background_power
-        probs = np.concatenate([background[None], masks]).astype(np.float32)
-        crf = DenseCRF2D(width, height, len(probs))
-        crf.setUnaryEnergy(unary_from_softmax(probs))
+        labels, height, width = probs.shape
+        crf = DenseCRF2D(width, height, labels)
+        crf.setUnaryEnergy(unary_from_softmax(probs, clip=LEAST))
         crf.addPairwiseGaussian(sxy=self.smooth_deviation, compat=self.smooth_weight)
         crf.addPairwiseBilateral(
             sxy=self.bilateral_deviation,
             srgb=self.colour_deviation,
-            rgbim=np.array(released(image) if self.released_image else image, order="C"),  # writable
+            rgbim=np.array(image, order="C"),  # writable
             compat=self.bilateral_weight,
         )
-        return np.asarray(crf.inference(self.iterations)).reshape(-1, height, width)
+        return torch.from_numpy(np.array(crf.inference(self.iterations))).view(labels, height, width)
 
 
 def released(image: Image) -> Image:

@@ -32,7 +32,9 @@ def settings(value: Any) -> Any:
 
 
 def provenance(model: Any) -> dict[str, str]:
-    """Return the versions of carlab and its libraries, and name, digest and source of each backbone."""
+    """Return the versions of carlab and its libraries, name, digest and source of each backbone, and the
+    engine of the CRF.
+    """
     made = {name: _version(distribution) for name, distribution in VERSIONS.items()}
     made["preset"] = model.name
     for stage, part in (("proposer", "backbone"), ("classifier", "backbone"), ("refiner", "regions")):
@@ -42,6 +44,9 @@ def provenance(model: Any) -> dict[str, str]:
             made[f"{stage}.sha256"] = frozen.sha256
             if source := getattr(frozen, "source", ""):
                 made[f"{stage}.source"] = source
+    refiner: Any = getattr(model.refiner, "base", model.refiner)
+    if hasattr(refiner, "chosen_engine"):
+        made["refiner.engine"] = refiner.chosen_engine
     return made
 
 
