@@ -32,9 +32,7 @@ def settings(value: Any) -> Any:
 
 
 def provenance(model: Any) -> dict[str, str]:
-    """Return the versions of carlab and its libraries, name, digest and source of each backbone, and the
-    engine of the CRF.
-    """
+    """Return the versions of carlab and its libraries, backbones with their digests, and the CRF's engine."""
     made = {name: _version(distribution) for name, distribution in VERSIONS.items()}
     made["preset"] = model.name
     for stage, part in (("proposer", "backbone"), ("classifier", "backbone"), ("refiner", "regions")):
