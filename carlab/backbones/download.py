@@ -32,6 +32,7 @@ from carlab.backbones.contents import (
     shard_names,
     small_files,
 )
+from carlab.errors import BackboneError
 from carlab.trace.show import size_text
 
 HUB_SECONDS = 6.0
@@ -97,13 +98,13 @@ class Plan:
     def download(self) -> Path:
         """Download what is missing, with a progress bar, and return the folder of the files.
 
-        Raises HubError if the disk is too full (before anything is written) or a file has a wrong checksum,
-        OSError if a file cannot be written, and what httpx raises if the hub says nothing for a while.
+        Raises BackboneError if the disk is too full, before anything is written; HubError if a file has a
+        wrong checksum, OSError if one cannot be written, and what httpx raises if the hub says nothing.
         """
         from tqdm.auto import tqdm
 
         total, missing = sum(file.size for file in self.files), sum(map(self.missing, self.files))
-        _check_room(self.folder, missing)
+        check_room(self.folder, missing)
         bars = {"unit": "B", "unit_scale": True, "disable": None if missing else True}
         with tqdm(desc=self.repository, total=total, initial=total - missing, **bars) as bar:
             for file in self.files:
@@ -179,6 +180,17 @@ def plan(repository: str, revision: str, check_kind: Callable[[str], Any]) -> Pl
 
     absent = tuple(name for name in SMALL if name not in names)
     return Plan(repository, revision, commit, tuple(map(remote, needed)), absent)
+
+
+def check_room(folder: Path, missing: int) -> None:
+    """Raise BackboneError unless the disk of a folder has room for so many bytes more."""
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    free = shutil.disk_usage(place).free
+    if missing > free:
+        raise BackboneError(
+            f"expected {size_text(missing)} of free space for what is to be downloaded, got "
+            f"{size_text(free)} at {str(place)!r}; free some, or set HF_HOME to a folder on a larger disk"
+        )
 
 
 def ask(request: Callable[[], _T]) -> _T:
@@ -273,16 +285,6 @@ def _check_sum(file: RemoteFile, partial: Path) -> None:
     if not right:
         partial.unlink()
         raise HubError(f"{file.name} has a wrong checksum and was deleted; try again")
-
-
-def _check_room(folder: Path, missing: int) -> None:
-    place = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(place).free
-    if missing > free:
-        raise HubError(
-            f"no room: {size_text(missing)} are missing, and the disk of {str(place)!r} has "
-            f"{size_text(free)} free; HF_HOME may name another"
-        )
 
 
 def _is_here(file: RemoteFile, path: Path) -> bool:

@@ -47,14 +47,15 @@ def shorten(text: str, width: int = NAME_WIDTH) -> str:
 
 
 def size_text(count: int) -> str:
-    """Return bytes as text, in decimal kilobytes, megabytes or gigabytes.
+    """Return bytes as text, in decimal units.
 
-    >>> size_text(4_200), size_text(598_600_000), size_text(2_400_000_000)
-    ('4 kB', '599 MB', '2.4 GB')
+    >>> size_text(316), size_text(4_200), size_text(598_600_000), size_text(2_400_000_000)
+    ('316 B', '4 kB', '599 MB', '2.4 GB')
     """
     if count >= 1e9:
         return f"{count / 1e9:.1f} GB"
-    return f"{count / 1e6:.0f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB"
+    small = f"{count / 1e3:.0f} kB" if count >= 1e3 else f"{count} B"
+    return f"{count / 1e6:.0f} MB" if count >= 1e6 else small
 
 
 def printable(text: str) -> str:

@@ -111,3 +111,30 @@ def cached_by_transformers(name: str) -> bool:
     for part in (CLIPModel, CLIPTokenizer, CLIPImageProcessor):
         part.from_pretrained(name)
     return True
+
+
+def carlab(*words: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of the command line."""
+    import sys
+    from contextlib import redirect_stderr, redirect_stdout
+    from io import StringIO
+
+    from carlab.cli import main
+
+    out, err, sys.argv = StringIO(), StringIO(), ["carlab", *words]
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return code, out.getvalue(), err.getvalue()
+
+
+def fetch_on_a_full_disk(*words: str) -> tuple[int, str, str]:
+    """`carlab fetch` where a disk has no byte left."""
+    import shutil
+    from types import SimpleNamespace
+
+    shutil.disk_usage = lambda path: SimpleNamespace(free=0)
+    return carlab("fetch", *words)

@@ -494,7 +494,7 @@ def test_names_that_lead_out_of_the_cache(hub: LoopbackHub, ask: Ask, home: Path
 def test_a_full_disk_is_refused_before_anything_is_written(hub: LoopbackHub, ask: Ask, home: Path) -> None:
     hub.add(NAME, WHOLE)
     text = one_line(ask(on_a_full_disk, NAME))
-    assert "no room: " in text
+    assert "of free space for what is to be downloaded, got 0 B at" in text
     assert not home.exists()
     assert not hub.requests("GET /storage")
 
