@@ -184,6 +184,11 @@ def _set_lambda(model: "ClipAsRnn", value: float) -> "ClipAsRnn":
     return with_field(model, "proposer.affinity.box_threshold", value)
 
 
+def _refiner(model: "ClipAsRnn") -> str | None:
+    kind = type(_base(model.refiner))
+    return next((name for name, make in REFINERS.items() if type(make(model, NoRefiner())) is kind), None)
+
+
 def _set_refiner(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
     check_choice("a refiner", value, REFINERS)
     return _on_base(model, lambda base: REFINERS[value](model, base))
@@ -260,8 +265,7 @@ _ROWS = (
     Setting("batch", "batch", int, "Prompted images encoded at once.", 1.0, inf),
     Setting(
         "refiner", "refiner", str, "Post-processor of the final masks.",
-        choices=REFINERS, setter=_set_refiner,
-        getter=lambda model: NONE if isinstance(_base(model.refiner), NoRefiner) else "crf",
+        choices=REFINERS, getter=_refiner, setter=_set_refiner,
     ),
     Setting(
         "score", "classifier.score", str,

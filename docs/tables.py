@@ -4,6 +4,7 @@ from pathlib import Path
 
 from carlab.hooks import PROBES
 from carlab.settings import SETTINGS, Setting
+from carlab.widgets.lab.controls import HIDDEN
 
 PROBES_HEAD = """# Probes
 
@@ -20,15 +21,15 @@ around `prepared.run()`, for probes that fire once an image too. While an edit i
 | probe | axes | fires per | what it is |
 |---|---|---|---|
 """
-SETTINGS_HEAD = """# Settings
+SETTINGS_HEAD = f"""# Settings
 
 Made by `python docs/tables.py` from `carlab.settings.SETTINGS`; do not edit by hand.
 
 Every setting that can be changed on any preset: by name in Python (`carlab.change(model, box=0.3)`), as
-an option of `carlab segment` and `carlab eval` (`--lambda 0.3`), in a sweep (`-g lambda=.3,.4`), and by a
-control of the Lab. They are applied in the order of the table. A stage of your own that lacks the field
-gives one clear error when the setting is changed, and none otherwise. In a sweep `recurrence=off` stands
-for `max_steps=1` and `theta=0` together.
+an option of `carlab segment` and `carlab eval` (`--lambda 0.3`; `eval` decides `refer` by the data set),
+in a sweep (`-g lambda=.3,.4`), and by a control of the Lab (all but {", ".join(HIDDEN)}). They are applied
+in the order of the table. A stage of your own that lacks the field gives one clear error when the setting
+is changed, and none otherwise. In a sweep `recurrence=off` stands for `max_steps=1` and `theta=0` together.
 
 | name | symbol | Python | field of the model | values | what it does |
 |---|---|---|---|---|---|

@@ -18,9 +18,12 @@ from carlab.backbones.registry import LOADERS
 from carlab.cli import app
 from carlab.datasets import DATASETS, Dataset, Pass, Sample, load_dataset
 from carlab.datasets.registry import Reader
+from carlab.figures.inspection import probe_figure
 from carlab.figures.print import FIGURES
+from carlab.hooks import PROBES, ProbeInfo, probe
 from carlab.settings import REFINERS, SETTINGS
 from carlab.stages.classifier import TemplateClassifier
+from carlab.stages.filter import Threshold
 from carlab.stages.prompter import PROMPTS, Blur, Prompt
 from carlab.stages.proposer import Evidence, GradCam
 from carlab.widgets import TraceWidget
@@ -30,7 +33,7 @@ from tests.conftest import WORDS
 @pytest.fixture(autouse=True)
 def registries() -> Iterator[None]:
     """Every table as it was before the test."""
-    tables: tuple[dict[str, Any], ...] = (PROMPTS, LOADERS, DATASETS, REFINERS, FIGURES)
+    tables: tuple[dict[str, Any], ...] = (PROMPTS, LOADERS, DATASETS, REFINERS, FIGURES, PROBES)
     before = [dict(table) for table in tables]
     yield
     for table, rows in zip(tables, before, strict=True):
@@ -185,6 +188,28 @@ def test_a_data_set(tmp_path: Path, tiny: carlab.ClipAsRnn) -> None:
     assert "halves" in CliRunner().invoke(app, ["datasets"]).stdout
 
 
+# --- a probe --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Margin(Threshold):
+    """Reports how far each score is above theta."""
+
+    def __call__(self, probs: np.ndarray) -> np.ndarray:
+        probe("filter.margin", np.diagonal(probs) - np.float32(self.theta))
+        return super().__call__(probs)
+
+
+def test_a_probe(photo: np.ndarray, tiny: carlab.ClipAsRnn) -> None:
+    PROBES["filter.margin"] = ProbeInfo("q", "step", "score less theta")
+    model = replace(tiny, filter=Margin(0.2))
+    trace = model(photo, WORDS, record=["filter.*"])
+    for step in trace.steps:
+        np.testing.assert_allclose(step.probes["filter.margin"], step.scores - 0.2, atol=1e-6)
+    assert probe_figure(trace, 0, "filter.margin").data[0].x[0] == "1. cat"
+    assert "score less theta" in CliRunner().invoke(app, ["probes"]).stdout
+
+
 # --- a widget -------------------------------------------------------------------------------------
 
 
@@ -271,4 +296,8 @@ def test_a_refiner(photo: np.ndarray, tiny: carlab.ClipAsRnn) -> None:
     REFINERS["whole"] = lambda model, refiner: Whole()
     model = carlab.change(tiny, refiner="whole")
     assert model.refiner == Whole()
+    assert SETTINGS["refiner"].read(model) == "whole"
+    assert SETTINGS["refiner"].read(carlab.change(model, refiner="none")) == "none"
+    del REFINERS["whole"]
+    assert SETTINGS["refiner"].read(model) is None
     assert model(photo, WORDS).refined.all()

@@ -1,8 +1,10 @@
 """The house keeps its shape: arrows point one way, and public names exist."""
 
+import builtins
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -27,6 +29,15 @@ def test_public_names() -> None:
     assert set(carlab.__all__) <= set(dir(carlab))
     with pytest.raises(AttributeError):
         _ = carlab.no_such_name
+
+
+@pytest.mark.parametrize("name", ["", ".datasets", ".figures", ".hooks", ".trace", ".widgets"])
+def test_importing_everything_of_a_package_replaces_no_builtin(name: str) -> None:
+    import_module("carlab.figures.print")
+    names: dict[str, object] = {}
+    exec(f"from carlab{name} import *", names)  # noqa: S102 - as people do in notebooks
+    assert len(names) > 5
+    assert not (names.keys() - {"__builtins__"}) & set(dir(builtins))
 
 
 def test_every_public_module_says_what_it_is() -> None:

@@ -245,12 +245,12 @@ class Lab(widgets.VBox):
         try:
             folder = make_folder(self.folder.value)
             self.trace.save(folder / "trace.safetensors")
-            save_figures(self.trace, folder)
+            drawn = save_figures(self.trace, folder)
             (folder / "run.py").write_text(self.source.value, encoding="utf-8")
         except (CarlabError, OSError) as error:
             self._say(str(error), wrong=True)
         else:
-            self._say(f"written: trace.safetensors, three figures and run.py in {folder}")
+            self._say(f"written: trace.safetensors, {len(drawn)} figures and run.py in {folder}")
 
     def _say(self, text: str, wrong: bool = False) -> None:
         look = "color:#d55e00;font-weight:600" if wrong else "opacity:.8"
