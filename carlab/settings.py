@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from carlab.errors import SettingError, check_choice
 from carlab.queries import BACKGROUNDS, check_background
 from carlab.stages.affinity import Affinity
+from carlab.stages.base import SCORES
 from carlab.stages.classifier import SCORES
 from carlab.stages.prompter import PROMPTS, prompts
 from carlab.stages.refiner import DenseCrf, NoRefiner

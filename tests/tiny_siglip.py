@@ -57,4 +57,10 @@ def save_tokenizer(folder: Path, version: int) -> int:
     # As on the hub: no start token, an end token, padding on the right.
     options = {"add_bos_token": False, "add_eos_token": True, "padding_side": "right"}
     Siglip2Tokenizer(vocab=vocabulary, merges=merges, **options).save_pretrained(folder)
+    # The file on the hub is Gemma's, which keeps capitals: lower case is the business of whoever reads it.
+    path = folder / "tokenizer.json"
+    content = json.loads(path.read_text())
+    steps = content["normalizer"]["normalizers"]
+    content["normalizer"]["normalizers"] = [step for step in steps if step["type"] != "Lowercase"]
+    path.write_text(json.dumps(content))
     return len(vocabulary)

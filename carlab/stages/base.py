@@ -47,6 +47,10 @@ class VisualPrompter(Protocol):
         ...
 
 
+SCORES = ("softmax", "sigmoid")
+"""What P_t holds: each query's share among the active ones, or an absolute score."""
+
+
 @runtime_checkable
 class MaskClassifier(Protocol):
     """g: score every prompted image against every active query."""

@@ -14,10 +14,10 @@ from carlab.errors import BackboneError, SettingError, check_choice
 from carlab.files.pictures import resize
 from carlab.hooks import as_numpy, probe
 from carlab.queries import CLASSIFIER_TEMPLATES, check_template
+from carlab.stages.base import SCORES
 
 FITS = ("squash", "pad", "crop")
 ENSEMBLES = ("embeddings", "probabilities")
-SCORES = ("softmax", "sigmoid")
 
 
 @dataclass(frozen=True)
