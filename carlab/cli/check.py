@@ -1,8 +1,8 @@
-"""`carlab check`: does a model behave as a trained image-text model?"""
+"""`carlab check`: a minute that tells whether a model is trained and was loaded right."""
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import os
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,6 +31,7 @@ def check(
 
     reports = {}
     for role, backbone in backbones(model, device=device, dtype=dtype).items():
+        typer.echo(f"checking the {role}: {printable(backbone.name)}", err=True)
         reports[role] = check_backbone(backbone, masks=role != "classifier")
         if not as_json:
             typer.echo(report_text(role, reports[role]))
@@ -41,16 +42,19 @@ def check(
 
 
 def backbones(name: str, **places: str) -> dict[str, "FrozenVlm"]:
-    """Load what a name stands for, by role; SettingError if it can be nothing."""
+    """Load what a name stands for, by role.
+
+    Raises SettingError if it can be no model; BackboneError if it cannot be found or read.
+    """
     from carlab.backbones import load_backbone
     from carlab.presets import PRESETS, load
 
     if name in PRESETS:
-        model = load(name, **places)
+        model: Any = load(name, **places)
         f, g = model.proposer.backbone, model.classifier.backbone
         return {"proposer and classifier": f} if f is g else {"proposer": f, "classifier": g}
-    kind, slash, _ = name.partition("/")
-    if not Path(name).expanduser().is_dir() and (kind in {preset.partition("/")[0] for preset in PRESETS} or not (slash or ":" in name)):
+    meant_a_preset = name.partition("/")[0] in {preset.partition("/")[0] for preset in PRESETS}
+    if (meant_a_preset or not {"/", ":"} & set(name)) and not os.path.isdir(os.path.expanduser(name)):
         check_choice("a folder that exists, a hub name (org/name), or a preset", name, PRESETS)
     return {"backbone": load_backbone(name, **places)}
 

@@ -6,7 +6,7 @@ Axis letters: m images, q texts, d embedding width, s input side.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -20,7 +20,7 @@ from carlab.photo import Photo
 from carlab.stages.proposer import GradCam
 
 MASK_SIDE = 288
-"""Longest side of an image whose masks are proposed: a trunk then costs about what an image embedding costs."""
+"""Longest side of an image whose masks are proposed: its trunk costs little more than an embedding."""
 COLOURED = 5
 """Images in colour, the first ones: what normalisations are compared on."""
 
@@ -94,23 +94,32 @@ def mean_cosine(rows: Float[np.ndarray, "m d"]) -> float:
     return float(cosines(rows, rows)[~np.eye(len(rows), dtype=bool)].mean())
 
 
-def located(backbone: FrozenVlm) -> tuple[int, float, int]:
+class Located(NamedTuple):
+    """How masks of known objects lie to their regions."""
+
+    maxima: int
+    """Masks whose maximum lies in its region."""
+    inside: float
+    """Share of a mask in its region, above that of the other queries' masks: the mean over the images."""
+    of: int
+    """Images."""
+
+
+def located(backbone: FrozenVlm) -> Located:
     """Propose masks of all queries on every image with a region, and compare the right one with the region.
 
-    Without a background, so that a query competes with the other ones alone.
-
-    Returns how many masks have their maximum in the region; the share of a mask that lies in the region, above
-    that of the other queries' masks on the same image, as the mean over the images; and how many images there
-    are. Both are NaN or 0 if the model returns NaN. What a model that ignores the text highlights, such as
-    the centre, it highlights for all queries: it gets a share near 0.
+    There is no background: a query competes with the other ones alone. What a model highlights whatever the
+    text, such as the centre, it highlights for every query: its `inside` is near 0. Where it returns NaN,
+    `inside` is NaN.
     """
     subjects = [subject for subject in SUBJECTS if subject.query]
     proposer = GradCam(backbone)
     try:
         pairs = [_in_region(proposer, subjects, index) for index in range(len(subjects))]
-    except BackboneError:  # NaN or infinity, which have a row of their own
-        return 0, float("nan"), len(subjects)
-    return sum(hit for hit, _ in pairs), float(np.mean([above for _, above in pairs])), len(subjects)
+    except BackboneError:  # NaN or infinity
+        return Located(0, float("nan"), len(subjects))
+    hits, shares = zip(*pairs, strict=True)
+    return Located(sum(hits), float(np.mean(shares)), len(subjects))
 
 
 def _in_region(proposer: GradCam, subjects: Sequence[Subject], index: int) -> tuple[bool, float]:
@@ -124,18 +133,21 @@ def _in_region(proposer: GradCam, subjects: Sequence[Subject], index: int) -> tu
 
 
 def repeated(seen: Seen) -> float:
-    """Return the largest cosine distance of images encoded alone, one of them twice, to those of the batch."""
-    some = [0, 0, len(seen.squares) - 1]
+    """Return the largest cosine distance of an image encoded alone to itself in the batch of all."""
+    some = [0, len(seen.squares) - 1]
     alone = [as_numpy(seen.backbone.encode_images(seen.squares[i : i + 1])) for i in some]
-    return float(1 - np.diagonal(cosines(np.concatenate(alone), seen.images[some])).min())
+    return float(np.abs(1 - np.diagonal(cosines(np.concatenate(alone), seen.images[some]))).max())
 
 
-def gap_with(seen: Seen, mean: tuple[float, ...], std: tuple[float, ...]) -> float:
-    """Return the gap of the images in colour with another normalisation of the pixels."""
-    backbone: Any = replace(cast(Any, seen.backbone), mean=mean, std=std)
-    images = backbone.encode_images(seen.squares[:COLOURED])
-    texts = backbone.encode_text(seen.captions[:COLOURED])
-    return permuted_gap(as_numpy(backbone.logits(images, texts)))
+def gap_with(seen: Seen, *normalisation: tuple[float, float, float]) -> float:
+    """Return the gap of the images in colour with another mean and deviation of the pixels, or its own."""
+    logits = seen.logits[:COLOURED, :COLOURED]
+    if normalisation:
+        mean, std = normalisation
+        backbone = replace(cast(Any, seen.backbone), mean=mean, std=std)
+        images = backbone.encode_images(seen.squares[:COLOURED])
+        logits = as_numpy(backbone.logits(images, backbone.encode_text(seen.captions[:COLOURED])))
+    return permuted_gap(logits)
 
 
 def logit_scale(seen: Seen) -> float | None:

@@ -1,4 +1,4 @@
-"""What a model is checked on: images that scikit-image ships, captions, queries, and regions drawn by hand."""
+"""What a model is checked on: images that scikit-image ships, with captions, queries and drawn regions."""
 
 from dataclasses import dataclass
 from importlib.resources import as_file, files
