@@ -17,7 +17,6 @@ from carlab.errors import SettingError, check_choice
 from carlab.queries import BACKGROUNDS, check_background
 from carlab.stages.affinity import Affinity
 from carlab.stages.base import SCORES
-from carlab.stages.classifier import SCORES
 from carlab.stages.prompter import PROMPTS, prompts
 from carlab.stages.refiner import DenseCrf, NoRefiner
 from carlab.stages.regions import SAM_HQ, SUPERPIXELS, RegionMatch
