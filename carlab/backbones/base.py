@@ -19,6 +19,8 @@ from carlab.hooks import count
 
 TEXT_BATCH = 32
 """Texts encoded at once: 12,000 prompts of 850 classes must not be one batch."""
+GPU_TEXT_BATCH = 512
+"""On a GPU, where a batch of 32 costs as much as one of 512."""
 TEXT_BYTES = 2**26
 """Limit of a cache of text embeddings: 20,000 texts of 768 numbers."""
 
@@ -113,7 +115,10 @@ class SigmoidVlm(FrozenVlm, Protocol):
 
 
 def cached_embeddings(
-    cache: Cache, texts: Sequence[str], encode: Callable[[list[str]], Float[Tensor, "m d"]]
+    cache: Cache,
+    texts: Sequence[str],
+    encode: Callable[[list[str]], Float[Tensor, "m d"]],
+    batch_size: int = TEXT_BATCH,
 ) -> Float[Tensor, "q d"]:
     """Return the embedding of every text; those that the cache lacks are encoded in batches."""
 
@@ -121,8 +126,8 @@ def cached_embeddings(
         # Texts of like length share a batch: a short one is not padded to the longest of all.
         ordered = sorted(missing, key=len)
         embeddings: dict[str, Tensor] = {}
-        for start in range(0, len(ordered), TEXT_BATCH):
-            batch = ordered[start : start + TEXT_BATCH]
+        for start in range(0, len(ordered), batch_size):
+            batch = ordered[start : start + batch_size]
             count("text encode", len(batch))
             embeddings.update(zip(batch, encode(batch), strict=True))
         return [embeddings[text] for text in missing]

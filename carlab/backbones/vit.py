@@ -18,7 +18,14 @@ from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from carlab.backbones.base import TEXT_BYTES, Trunk, cached_embeddings, weights_digest
+from carlab.backbones.base import (
+    GPU_TEXT_BATCH,
+    TEXT_BATCH,
+    TEXT_BYTES,
+    Trunk,
+    cached_embeddings,
+    weights_digest,
+)
 from carlab.backbones.checkpoint import Checkpoint
 from carlab.cache import Cache
 from carlab.errors import BackboneError
@@ -132,7 +139,8 @@ class Vit:
         Raises QueryError if a text is longer than the model reads (CLIP 77 tokens, SigLIP 64).
         """
         with timed("text"):
-            return cached_embeddings(self.texts, texts, self._encode_text)
+            most = TEXT_BATCH if self.device.type == "cpu" else GPU_TEXT_BATCH
+            return cached_embeddings(self.texts, texts, self._encode_text, most)
 
     @torch.no_grad()
     def trunk(self, image: Image) -> Trunk:

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Float32, UInt8
 from torch import Tensor
+from torch.nn import functional
 
 from carlab.backbones.registry import check_device
+from carlab.cache import Cache
 from carlab.errors import SettingError, check_choice, check_share
 from carlab.files.pictures import resize, resize_maps
 from carlab.files.shapes import Image, Maps, Masks
@@ -24,7 +26,10 @@ RELEASE_MEAN_BGR = (104.008, 116.669, 122.675)
 LEAST = 1e-5
 """Probability below which pydensecrf cuts, so that no unary energy is infinite."""
 
-Inference = Callable[[Float32[np.ndarray, "l h w"]], Float32[Tensor, "l h w"]]
+SMOOTHNESS_BYTES = 2**27
+"""Limit of the cache of smoothness kernels, which depend on the size of the image alone: two or three."""
+
+Inference = Callable[[Float32[Tensor, "l h w"]], Float32[Tensor, "l h w"]]
 """From probabilities of the labels to mean-field marginals, on one image."""
 
 
@@ -154,7 +159,7 @@ class DenseCrf:
         with timed("crf"):
             infer = self._inference(image if shrink >= 1 else resize(image, rows, columns, "box"))
             for group in groups:
-                marginals = infer(self._probabilities(resize_maps(masks[group], rows, columns)))
+                marginals = infer(self._likely(masks[group], rows, columns))
                 labels = marginals.argmax(dim=0).int().cpu().numpy()
                 labels = labels if shrink >= 1 else resize(labels, height, width, "nearest")
                 for label, row in enumerate(group, start=1):
@@ -169,11 +174,16 @@ class DenseCrf:
         masks
             Soft masks in pixels.
         """
-        return self._inference(image)(self._probabilities(masks)).cpu().numpy()
+        return self._inference(image)(self._likely(masks, *image.shape[:2])).cpu().numpy()
 
-    def _probabilities(self, masks: Float32[np.ndarray, "k h w"]) -> Float32[np.ndarray, "l h w"]:
-        background = (1 - masks.max(axis=0)) ** self.background_power
-        return np.concatenate([background[None], masks]).astype(np.float32)
+    def _likely(self, masks: Maps, rows: int, columns: int) -> Float32[Tensor, "l h w"]:
+        """Return the probabilities of the labels, background first, on the device."""
+        if self.device == "cpu":
+            soft = resize_maps(masks, rows, columns)
+            background = (1 - soft.max(axis=0)) ** self.background_power
+            return torch.from_numpy(np.concatenate([background[None], soft]).astype(np.float32))
+        grown = interpolated(torch.from_numpy(masks).to(self.device), rows, columns)  # the small maps travel
+        return torch.cat([(1 - grown.amax(dim=0, keepdim=True)) ** self.background_power, grown])
 
     def _inference(self, image: Image) -> Inference:
         """Return the chosen engine, with what it computes for an image alone."""
@@ -182,8 +192,7 @@ class DenseCrf:
             return partial(self._pydensecrf, seen)
         kernels = self._kernels(torch.tensor(seen, device=self.device))
 
-        def infer(probs: Float32[np.ndarray, "l h w"]) -> Float32[Tensor, "l h w"]:
-            likely = torch.from_numpy(probs).to(self.device)
+        def infer(likely: Float32[Tensor, "l h w"]) -> Float32[Tensor, "l h w"]:
             unary = -likely.clamp(min=LEAST, max=1).log()
             return mean_field(unary.flatten(1), kernels, self.iterations).view_as(likely)
 
@@ -195,23 +204,24 @@ class DenseCrf:
         place = torch.stack(torch.meshgrid(columns, rows, indexing="xy")).flatten(1)
         both = torch.cat([place, image.flatten(0, 1).T]).float()
         width, colour = self.bilateral_deviation, self.colour_deviation
-        kernels = []
-        for weight, deviations in (
-            (self.smooth_weight, [self.smooth_deviation] * 2),
-            (self.bilateral_weight, [width, width, colour, colour, colour]),
-        ):
+
+        def kernel(weight: float, *deviations: float) -> Lattice:
             # By a tensor: a GPU multiplies by the inverse of a number, and rounds otherwise.
             scale = torch.tensor(deviations, device=image.device)[:, None]
-            kernels.append(Lattice.of(both[: len(deviations)] / scale).normalised(weight))
-        return kernels
+            return Lattice.of(both[: len(deviations)] / scale).normalised(weight)
 
-    def _pydensecrf(self, image: Image, probs: Float32[np.ndarray, "l h w"]) -> Float32[Tensor, "l h w"]:
+        smooth = self.smooth_weight, self.smooth_deviation, self.smooth_deviation
+        key = (*smooth, *image.shape, image.device)
+        appearance = kernel(self.bilateral_weight, width, width, colour, colour, colour)
+        return [_smoothness.get(key, lambda: kernel(*smooth)), appearance]
+
+    def _pydensecrf(self, image: Image, probs: Float32[Tensor, "l h w"]) -> Float32[Tensor, "l h w"]:
         from pydensecrf.densecrf import DenseCRF2D
         from pydensecrf.utils import unary_from_softmax
 
         labels, height, width = probs.shape
         crf = DenseCRF2D(width, height, labels)
-        crf.setUnaryEnergy(unary_from_softmax(probs, clip=LEAST))
+        crf.setUnaryEnergy(unary_from_softmax(probs.numpy(), clip=LEAST))
         crf.addPairwiseGaussian(sxy=self.smooth_deviation, compat=self.smooth_weight)
         crf.addPairwiseBilateral(
             sxy=self.bilateral_deviation,
@@ -220,6 +230,19 @@ class DenseCrf:
             compat=self.bilateral_weight,
         )
         return torch.from_numpy(np.array(crf.inference(self.iterations))).view(labels, height, width)
+
+
+_smoothness = Cache(SMOOTHNESS_BYTES)
+
+
+def interpolated(maps: Float32[Tensor, "q i j"], rows: int, columns: int) -> Float32[Tensor, "q h w"]:
+    """Resize soft masks on their device, as `resize_maps` does on the CPU but for rounding.
+
+    >>> interpolated(torch.tensor([[[0.0, 1.0]]]), 1, 4)
+    tensor([[[0.0000, 0.2500, 0.7500, 1.0000]]])
+    """
+    grown = functional.interpolate(maps[None], (rows, columns), mode="bilinear", antialias=True)[0]
+    return grown.clamp(0, 1)
 
 
 def released(image: Image) -> Image:

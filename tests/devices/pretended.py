@@ -85,7 +85,9 @@ class Dispatch(TorchDispatchMode):
         if place is not None:
             kwargs = {**kwargs, "device": "cpu"}
         made = function(*tree_map_only(Far, held, args), **tree_map_only(Far, held, kwargs))
-        if torch.Tag.inplace_view in function.tags and far:  # `squeeze_`: the shape of the wrapper changes too
+        if (
+            torch.Tag.inplace_view in function.tags and far
+        ):  # `squeeze_`: the shape of the wrapper changes too
             with no_dispatch():
                 args[0].data = Far(made)
         if here:

@@ -94,7 +94,9 @@ def test_values_and_gradients_are_those_of_the_cpu() -> None:
         if batched:
             made = torch.autograd.grad(out, leaf, rows.to(device), is_grads_batched=True)[0]
         else:
-            made = torch.stack([torch.autograd.grad(out, leaf, row, retain_graph=True)[0] for row in rows.to(device)])
+            made = torch.stack(
+                [torch.autograd.grad(out, leaf, row, retain_graph=True)[0] for row in rows.to(device)]
+            )
         return made.mean(dim=1).tolist()
 
     here = products("cpu", batched=False)

@@ -16,7 +16,7 @@ from carlab.errors import SettingError
 from carlab.files.pictures import resize_maps
 from carlab.stages import refiner
 from carlab.stages.lattice import Lattice
-from carlab.stages.refiner import DenseCrf, released
+from carlab.stages.refiner import DenseCrf, interpolated, released
 
 SIDE = 8
 CLEAR = 0.2
@@ -238,3 +238,10 @@ def test_what_cannot_be_used(wrong: dict[str, object]) -> None:
     vars(crf).update(wrong)  # past the check of types, which users do not have
     with pytest.raises(SettingError, match="expected"):
         crf.__post_init__()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 4), (9, 13), (37, 50), (40, 31)])
+def test_maps_are_resized_on_a_device_as_on_the_cpu(size: tuple[int, int]) -> None:
+    maps = np.random.default_rng(1).random((3, 9, 13), dtype=np.float32)
+    grown = interpolated(torch.from_numpy(maps), *size).numpy()
+    np.testing.assert_allclose(grown, resize_maps(maps, *size), atol=1e-6)
