@@ -12,6 +12,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
+from carlab.cache import Cache
 from carlab.errors import SettingError
 from carlab.files.pictures import resize_maps
 from carlab.stages import refiner
@@ -195,8 +196,10 @@ def test_torch_builds_its_lattices_once_an_image(monkeypatch: pytest.MonkeyPatch
     built = []
     build = Lattice.of
     monkeypatch.setattr(Lattice, "of", lambda features: built.append(len(features)) or build(features))
-    DenseCrf(compete=False, engine="torch")(*scene(1, 3))
-    assert built == [2, 5]
+    monkeypatch.setattr(refiner, "_smoothness", Cache())
+    for _ in range(2):  # of the smoothness kernel once a size
+        DenseCrf(compete=False, engine="torch")(*scene(1, 3))
+    assert built == [5, 2, 5]
 
 
 def test_torch_makes_no_tensor_on_the_default_device() -> None:
