@@ -43,19 +43,11 @@ TEXTS = [
 def stand_ins() -> None:
     for name in ("torchvision", "timm"):
         if importlib.util.find_spec(name) is None:
-            for part in (
-                "",
-                ".ops",
-                ".ops.misc",
-                ".transforms",
-                ".transforms.functional",
-                ".models",
-                ".layers",
-            ):
+            for part in ("", ".ops", ".ops.misc", ".transforms", ".transforms.functional", ".layers"):
                 module = MagicMock()
                 module.__spec__, module.__path__ = ModuleSpec(name + part, None), []
                 sys.modules[name + part] = module
-    sys.modules["torchvision.ops.misc"].FrozenBatchNorm2d = type("FrozenBatchNorm2d", (), {})  # type: ignore[attr-defined]
+            sys.modules[f"{name}.ops.misc"].FrozenBatchNorm2d = type("FrozenBatchNorm2d", (), {})
 
 
 def golden_pixels() -> torch.Tensor:
