@@ -47,7 +47,7 @@ PAPER = (
 
 
 def paper(data: str, runs: str) -> str:
-    """What the paper says, and beside it what was measured here."""
+    """Return a table of what the paper says, and beside it what was measured here."""
     have = {name for name, *_ in cached()}
     lines = [
         "| data set | paper | carlab, CLIP ViT-B/16 x L/14 | carlab, offline, not CLIP | `carlab` ... |",
@@ -64,7 +64,7 @@ def paper(data: str, runs: str) -> str:
 
 
 def readable(name: str, data: str) -> bool:
-    """Whether a data set is there."""
+    """Return whether a data set is there."""
     try:
         return len(load_dataset(name, Path(data))) > 0
     except CarlabError:
@@ -72,7 +72,7 @@ def readable(name: str, data: str) -> bool:
 
 
 def score(out: str) -> str:
-    """Score of a run (mIoU), its interval, and over how many images; empty if there is no such run."""
+    """Return the mIoU of a run, its interval, and over how many images; empty if there is no such run."""
     if not Path(out, "manifest.json").exists():
         return ""
     folder = RunFolder.read(out)
@@ -82,7 +82,7 @@ def score(out: str) -> str:
 
 
 def commands(data: str, runs: str) -> dict[str, tuple[str, list[str], str]]:
-    """Title, commands that run, and the one that reports, by section."""
+    """Return title, commands that run, and the one that reports, by section."""
     voc, coco = (f"{name} --root {data} --preset offline/voc" for name in ("voc21", "coco-object"))
     ablation = " ".join(f"-g {axis}" for axis in ABLATIONS)
     return {
