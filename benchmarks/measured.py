@@ -20,7 +20,7 @@ def write(page: str, command: str, text: str) -> None:
 
 
 def run(command: str) -> str:
-    """What a command prints that begins with `carlab` or with `python -m`."""
+    """Return what a command prints that begins with `carlab` or with `python -m`."""
     sys.stderr.write(f"{command}\n")
     program, *arguments = shlex.split(command)
     if program == "carlab":
@@ -32,12 +32,12 @@ def run(command: str) -> str:
 
 
 def machine() -> str:
-    """Processor, cores, system and Python."""
+    """Return processor, cores, system and Python."""
     return f"{processor()}, {os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
 
 
 def processor() -> str:
-    """Name of the processor, where the system tells."""
+    """Return the name of the processor, where the system tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

@@ -69,7 +69,7 @@ def drawn(kinds: tuple[type[Prompt], ...], **values: Any) -> Change:
 
 
 def both(*changes: Change) -> Change:
-    """One change after another."""
+    """Make one change after another."""
 
     def change(model: ClipAsRnn) -> ClipAsRnn:
         for one in changes:
@@ -113,7 +113,7 @@ ON: dict[str, Change] = {
 
 
 def golden_table(root: Path) -> str:
-    """Each quirk off alone: cases whose kept sets change, probabilities, and label pixels."""
+    """Return a table with each quirk off alone: changed kept sets, probabilities, and label pixels."""
     cases = json.loads((root / "cases.json").read_text())
     pairs = {name: load_pair(root, name) for name in {case["models"] for case in cases}}
     seen: dict[str, list[tuple[bool, float, float]]] = {name: [] for name in OFF}
@@ -137,13 +137,13 @@ def golden_table(root: Path) -> str:
 
 
 def difference(a: Trace, b: Trace) -> tuple[bool, float, float]:
-    """Whether another set is found, the largest change of a first score, and the share of other labels."""
+    """Return whether another set is found, the largest change of a first score, and the changed labels."""
     score = np.abs(a.steps[0].scores - b.steps[0].scores).max()
     return a.found != b.found, float(score), float((a.labels != b.labels).mean())
 
 
 def voc_table(root: Path, images: int) -> str:
-    """MIoU over 21 classes of the offline preset, with each quirk on alone."""
+    """Return a table of mIoU over 21 classes of the offline preset, with each quirk on alone."""
     dataset = load_dataset("voc21", root, split="train").as_released()
     changes: dict[str, Change] = {"none": lambda model: model, **ON}
     counts = {name: np.zeros((21, 21), dtype=np.int64) for name in changes}

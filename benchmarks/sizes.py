@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def row(name: str, path: Path) -> None:
-    """One row of the table."""
+    """Print one row of the table."""
     print(f"| {name} | {path.stat().st_size / 1000:.0f} |")
 
 

@@ -40,7 +40,7 @@ def main(images: int = 1000) -> None:
 
 
 def make_images(root: Path, number: int) -> None:
-    """A `folder` data set of random crops; on each, one square is said to be one of the queries."""
+    """Write a `folder` data set of random crops; on each, one square is said to be one of the queries."""
     random = np.random.default_rng(0)
     sources = (data.chelsea(), data.coffee(), data.rocket(), data.astronaut())
     for name in ("images", "masks"):
@@ -57,7 +57,7 @@ def make_images(root: Path, number: int) -> None:
 
 
 def watch(command: str, out: Path, images: int) -> tuple[float, dict[int, int]]:
-    """Run a `carlab` command; its seconds, and its memory each time another tenth of the images is done."""
+    """Run a `carlab` command; return its seconds, and its memory at each tenth of the images."""
     program = [sys.executable, "-c", "from carlab.cli import main; main()", *shlex.split(command)]
     memory: dict[int, int] = {}
     start = time.monotonic()
@@ -73,7 +73,7 @@ def watch(command: str, out: Path, images: int) -> tuple[float, dict[int, int]]:
 
 
 def resident(process: psutil.Process) -> int:
-    """Bytes that a process and its children hold."""
+    """Return the bytes that a process and its children hold."""
     total = 0
     for one in (process, *process.children(recursive=True)):
         try:

@@ -179,7 +179,7 @@ def _backbones(
 
 
 def _offline(dataset: str, f: FrozenVlm, g: FrozenVlm) -> ClipAsRnn:
-    """The embedded default: no network, no CLIP. Numbers tuned on VOC 2012 train images alone.
+    """Build the embedded default: no network, no CLIP. Numbers tuned on VOC 2012 train images alone.
 
     Among a few queries a wrong one needs a higher threshold than among the 20 of a data set: that is the only
     difference between "offline" and "offline/voc".
@@ -197,7 +197,7 @@ def _offline(dataset: str, f: FrozenVlm, g: FrozenVlm) -> ClipAsRnn:
 
 
 def _reference(dataset: str, f: FrozenVlm, g: FrozenVlm) -> ClipAsRnn:
-    """The released code, every quirk on. Needs OpenCV (extra `opencv`), to draw exactly as released."""
+    """Build the released code, every quirk on. Needs OpenCV (extra `opencv`), to draw as released."""
     numbers = NUMBERS[dataset]
     return ClipAsRnn(
         proposer=GradCam(
@@ -219,7 +219,7 @@ def _reference(dataset: str, f: FrozenVlm, g: FrozenVlm) -> ClipAsRnn:
 
 
 def _paper(dataset: str, f: FrozenVlm, g: FrozenVlm) -> ClipAsRnn:
-    """The method as the paper writes it, no quirk of the release."""
+    """Build the method as the paper writes it, no quirk of the release."""
     numbers = NUMBERS[dataset]
     theta = numbers.theta if numbers.paper_theta is None else numbers.paper_theta
     return ClipAsRnn(

@@ -152,7 +152,7 @@ def _background(model: "ClipAsRnn") -> str:
 
 
 def _set_background(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
-    """A vocabulary by name, or queries with commas between them."""
+    """Return the model with a vocabulary by name, or with queries that have commas between them."""
     known = BACKGROUNDS.get(value)
     return replace(model, background=check_background(value.split(","), ()) if known is None else known)
 

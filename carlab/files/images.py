@@ -146,7 +146,7 @@ def _from_stream(stream: io.BytesIO | io.BufferedReader, name: str) -> UInt8[np.
 
 @contextmanager
 def _decoding(name: str) -> Iterator[None]:
-    """Let nothing of Pillow's out but an ImageError: no other exception, no warning."""
+    """Turn every exception of Pillow's into an ImageError, and drop its warnings."""
     try:
         with warnings.catch_warnings():
             # Odd metadata and Pillow's own size limit: either the pixels come out or an error does.

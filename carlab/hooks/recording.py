@@ -148,7 +148,7 @@ def probe(name: str, value: Any, *, edit: bool = True, record: bool = True) -> A
 
 
 def recorded_patterns() -> tuple[str, ...]:
-    """All patterns of the open recordings; a run records them into its Trace."""
+    """Return all patterns of the open recordings; a run records them into its Trace."""
     return tuple(pattern for recording in _open.get() for pattern in recording.patterns)
 
 
@@ -186,7 +186,7 @@ def progress(stage: str, done: int, of: int) -> None:
 
 
 def as_numpy(value: Any) -> np.ndarray:
-    """A NumPy copy of an array or tensor; bfloat16 becomes float32.
+    """Return a NumPy copy of an array or tensor; bfloat16 becomes float32.
 
     Torch is not imported here: a tensor is known by its methods.
     """

@@ -44,7 +44,7 @@ class Affinity:
         check_share("a box threshold (lambda)", self.box_threshold, "the paper uses 0.3 to 0.7")
 
     def transition(self, relations: Float[Tensor, "n n"]) -> Float[Tensor, "n n"]:
-        """Return D: `relations` made doubly stochastic, symmetric, and squared (docs/method.md, 3)."""
+        """Return D: `relations` made doubly stochastic, symmetric, squared (docs/method.md, section 3)."""
         walk = relations
         for _ in range(self.rounds):
             walk = walk / walk.sum(dim=0, keepdim=True)

@@ -71,10 +71,11 @@ class Superpixels:
 
 @dataclass(frozen=True)
 class RegionMatch:
-    """Replace each mask of another refiner by the union of the regions that match it (docs/method.md, 7).
+    """Replace each mask of another refiner by the union of the regions that match it.
 
     A region matches when its intersection with the mask over the smaller of the two (IoM) exceeds `iom`; the
-    union of those that match replaces the mask when its IoU with it exceeds `iou`. Masks may overlap then.
+    union of those that match replaces the mask when its IoU with it exceeds `iou` (docs/method.md, section
+    7). Masks may overlap then.
 
     Raises SettingError if a threshold is not in [0, 1].
 

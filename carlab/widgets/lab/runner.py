@@ -37,7 +37,7 @@ class Runner:
 
     @property
     def waiting(self) -> bool:
-        """Whether a later task supersedes the running one."""
+        """True if a later task supersedes the running one."""
         return len(self._tasks) > 1
 
     def wait(self, timeout: float | int | None = None) -> bool:
