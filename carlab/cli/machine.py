@@ -10,12 +10,13 @@ from time import perf_counter
 
 import typer
 
+from carlab.cli import options
 from carlab.errors import reason
 from carlab.trace.show import text_table
 
-NEEDED = ("clip-as-rnn-lab", "torch", "transformers", "numpy", "scikit-image", "pydensecrf2")
-OPTIONAL = ("opencv-python-headless",)
-"""For the reference presets alone."""
+NEEDED = ("clip-as-rnn-lab", "torch", "transformers", "numpy", "scikit-image")
+OPTIONAL = ("opencv-python-headless", "pydensecrf2")
+"""What the reference presets draw with, and the post-processor of the release."""
 FLAGS = (
     *("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_ENDPOINT", "HF_HOME"),
     *("CUDA_VISIBLE_DEVICES", "CARLAB_SHARED"),
@@ -34,7 +35,7 @@ def models() -> None:
     typer.echo("\nA local folder with a transformers checkpoint works wherever a name does.")
 
 
-def doctor() -> None:
+def doctor(threads: options.Threads = None) -> None:
     """Check versions, devices, cached models and offline flags, and make one real run."""
     broken = 0
     for name in (*NEEDED, *OPTIONAL):
