@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from carlab.cli import options
 from carlab.trace.show import text_table
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def bench(
     width: Annotated[int, typer.Option(help="Columns of the image.")] = 500,
     image: Annotated[str | None, typer.Option(help="Your image instead of scikit-image's cat.")] = None,
     batch: Annotated[int, typer.Option(help="Prompted images encoded at once.")] = 8,
+    threads: options.Threads = None,
     released: Annotated[bool, typer.Option(help="Also run the released schedule (minutes on a CPU).")] = True,
 ) -> None:
     """Measure one run, loading not counted; prints Markdown."""

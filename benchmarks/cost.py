@@ -7,7 +7,6 @@ each of them.
 """
 
 import multiprocessing
-import resource
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields, replace
@@ -157,6 +156,12 @@ def peak_bytes(device: str) -> int:
     """Return the peak memory of this process, or of the GPU where that computes."""
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated())
+    if sys.platform == "win32":
+        import psutil
+
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # POSIX alone has it
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in kibibytes
 

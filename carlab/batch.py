@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from loky import get_reusable_executor
 
 from carlab.errors import CarlabError, QueryError, SettingError
@@ -93,7 +94,8 @@ def run_many(
     together
         Images that go through the loop in lock-step, 1 or more; memory grows with it.
     workers
-        Processes for DenseCRF beside the model; 0 refines here.
+        Processes for DenseCRF beside the model, which share as many threads as torch has here; 0 refines
+        here.
 
     Examples
     --------
@@ -144,10 +146,16 @@ def _run_group(model: ClipAsRnn, jobs: Sequence[tuple[Job, "Future[Photo]"]], wo
         key = (run.photo, run.refine_key)
         refiner = run.model.refiner
         if workers and key not in group.refining and _holds_the_lock(refiner):
-            executor = get_reusable_executor(max_workers=workers, timeout=IDLE)
+            executor = get_reusable_executor(max_workers=workers, timeout=IDLE, env=_share(workers))
             task = refiner, run.photo.image, run.soft
             group.refining[key] = executor.submit(_refined_elsewhere, *task)
     return group
+
+
+def _share(workers: int) -> dict[str, str]:
+    """Return the environment of a process that shares the threads of this one, and spins on none of them."""
+    threads = max(1, torch.get_num_threads() // workers)
+    return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def _holds_the_lock(refiner: Refiner) -> bool:

@@ -1,13 +1,17 @@
 """Many photos at once: the same traces as one by one, in order, with shared batches and bounded memory."""
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
+from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 import pytest
+from loky import get_reusable_executor
 
 from carlab.batch import Job, Request, run_many
 from carlab.errors import ImageError, QueryError, SettingError
@@ -159,6 +163,37 @@ def test_hooks_see_each_run_alone(tiny: ClipAsRnn) -> None:
     with edit("filter.scores", np.zeros_like):
         nothing = replace(model, filter=Threshold(0.34, keep_best=False))
         assert [trace.stop for ((trace,),) in run_many(nothing, jobs(3))] == ["nothing present"] * 3
+
+
+def refined_in_workers(model: ClipAsRnn, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:
+    """The executor in whose processes the masks of three images were refined, as on one by one."""
+    pytest.importorskip("pydensecrf")
+    kept = []
+
+    def executor(**given: Any) -> Any:
+        kept.append(get_reusable_executor(**given, **options))
+        return kept[-1]
+
+    monkeypatch.setattr("carlab.batch.get_reusable_executor", executor)
+    model = replace(model, filter=Threshold(0.0), max_steps=1, refiner=DenseCrf(iterations=2))
+    for ((trace,),), job in zip(run_many(model, jobs(3), workers=2), jobs(3), strict=True):
+        alone = model(job.image, job.requests[0].queries)
+        np.testing.assert_array_equal(trace.labels, alone.labels)
+    return kept[-1]
+
+
+def test_workers_share_the_threads(tiny: ClipAsRnn, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 6)
+    executor = refined_in_workers(tiny, monkeypatch)
+    assert executor.submit(os.getenv, "OMP_NUM_THREADS").result() == "3"
+    assert executor.submit(os.getenv, "OMP_WAIT_POLICY").result() == "PASSIVE"
+
+
+def test_workers_where_processes_cannot_fork(tiny: ClipAsRnn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows and macOS: a fresh interpreter, to which everything travels by pickle."""
+    executor = refined_in_workers(tiny, monkeypatch, context=get_context("spawn"))
+    kind = executor.submit(eval, "type(__import__('multiprocessing').current_process()).__name__")
+    assert kind.result() == "SpawnProcess"
 
 
 @pytest.mark.parametrize("wrong", [{"together": 0}, {"workers": -1}])

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from carlab.cli import options
+
 QUERIES = {
     "chelsea": ("cat", ["cat", "dog", "rabbit", "sofa"]),
     "coffee": ("coffee", ["coffee cup", "spoon", "laptop", "dog"]),
@@ -14,7 +16,10 @@ QUERIES = {
 """Images that scikit-image ships: file name, and queries of which some are present and some are not."""
 
 
-def demo(out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("out")) -> None:
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("out"),
+    threads: options.Threads = None,
+) -> None:
     """Segment four images that ship with scikit-image; write figures and traces."""
     from skimage import data
 

@@ -31,6 +31,7 @@ def evaluate_preset(
     classifier: options.Classifier = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
+    threads: options.Threads = None,
     labels_given: Annotated[
         bool, typer.Option("--labels-given", help="Query only classes that are present: an upper bound.")
     ] = False,

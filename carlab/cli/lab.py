@@ -34,6 +34,7 @@ def lab(
     folder: Annotated[Path, typer.Option(help="Folder for the notebook.")] = Path("carlab-lab"),
     port: Annotated[int, typer.Option(help="Port of the server; another is taken if it is in use.")] = 8888,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
+    threads: options.Threads = None,
 ) -> None:
     """Open an image and queries in JupyterLab, live; on this machine alone, behind a token."""
     from carlab.files.archive import make_folder

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from carlab.cli import options
 from carlab.errors import reason
 from carlab.trace.show import size_text, text_table
 
 if TYPE_CHECKING:
     from carlab.backbones.cached import CachedModel
 
-NEEDED = ("clip-as-rnn-lab", "torch", "transformers", "numpy", "scikit-image", "pydensecrf2")
-OPTIONAL = ("opencv-python-headless",)
-"""For the reference presets alone."""
+NEEDED = ("clip-as-rnn-lab", "torch", "transformers", "numpy", "scikit-image")
+OPTIONAL = ("opencv-python-headless", "pydensecrf2")
+"""What the reference presets draw with, and the post-processor of the release."""
 FLAGS = (
     *("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_ENDPOINT", "HF_HOME"),
     *("CUDA_VISIBLE_DEVICES", "CARLAB_SHARED"),
@@ -40,7 +41,7 @@ def models() -> None:
     )
 
 
-def doctor() -> None:
+def doctor(threads: options.Threads = None) -> None:
     """Check versions, devices, cached models and offline flags, and make one real run."""
     broken = 0
     for name in (*NEEDED, *OPTIONAL):

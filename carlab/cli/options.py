@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from carlab.cli.threads import use_threads
+
 if TYPE_CHECKING:
     from carlab.settings import Setting
 
@@ -22,6 +24,15 @@ Proposer = Annotated[
 Classifier = Annotated[str | None, typer.Option(help="Backbone that scores, likewise.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or float16 on a GPU.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        callback=use_threads,
+        help="Threads to compute on, shared by all workers; default: the cores there are.",
+    ),
+]
+"""Acts while it is parsed: no command that has it reads it."""
 
 Data = Annotated[str, typer.Argument(help="voc21, coco-object, ...; see carlab datasets.")]
 Root = Annotated[Path, typer.Option(help="Folder that holds the data set; see carlab datasets.")]

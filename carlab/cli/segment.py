@@ -28,6 +28,7 @@ def segment_images(
     classifier: options.Classifier = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
+    threads: options.Threads = None,
     record: Annotated[
         list[str],
         typer.Option(help='Probes to keep in the trace, e.g. "cam.*"; repeat it.', show_default=False),

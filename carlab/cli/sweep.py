@@ -34,6 +34,7 @@ def sweep(
     ] = [],  # noqa: B006 - typer copies it
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
+    threads: options.Threads = None,
     keep_traces: Annotated[str, typer.Option(help="all, none, or worst:NUMBER, of each run.")] = "none",
     engine: options.EngineName = "local",
     workers: options.Workers = 1,
