@@ -1,14 +1,22 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-browser notebooks lint clean
+.PHONY: demo test test-browser notebooks lint package clean
 .DEFAULT_GOAL := test
 
 # Reinstalled when what to install changes, and only then.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[crf]" || \
+	  echo "pydensecrf does not build here (it needs a C++ compiler): the torch engine of the CRF takes its place"
 	touch $@
+
+# What is published: source and wheel, and whether their description can be shown.
+package: .venv/installed
+	rm -rf dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
 
 demo: .venv/installed
 	$(BIN)/carlab demo
@@ -33,4 +41,4 @@ lint: .venv/installed
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf .venv out build *.egg-info
+	rm -rf .venv out build dist *.egg-info

@@ -38,8 +38,8 @@ class MaskProposer(Protocol):
 class VisualPrompter(Protocol):
     """v: draw one region onto the image.
 
-    A prompter that has a method `on` is asked once an image for `on(image)`, a function of the region, and that
-    is called in several threads at once.
+    Of a prompter that has a method `on`, `on(image)` is called once an image; the function of the region that
+    it returns is called in several threads at once.
     """
 
     def __call__(self, image: Image, region: Mask) -> UInt8[np.ndarray, "h2 w2 3"]:

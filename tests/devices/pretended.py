@@ -1,9 +1,9 @@
-"""A second device without a GPU: tensors on it hold values, but raise where they meet others, and moves are told.
+"""A second device without a GPU: its tensors hold values, but raise where they meet others; moves are listed.
 
 `with pretended() as moves:` makes `DEVICE` usable. A tensor there is a wrapper around one in ordinary memory.
-An operation that is given tensors of both kinds raises, as on a GPU, unless the ordinary one is a single number;
-so does NumPy. Moving (`.to`, `.cpu`, `copy_`), and what waits for a value on a GPU (`.item()`, `bool(...)`,
-`nonzero`, an index of booleans) is appended to `moves`.
+An operation that is given tensors of both kinds raises, as on a GPU, unless the ordinary one is a single
+number; so does NumPy. Moving (`.to`, `.cpu`, `copy_`), and what waits for a value on a GPU (`.item()`,
+`bool(...)`, `nonzero`, an index of booleans) is appended to `moves`.
 
 `DEVICE` is "lazy", a type of device that every build of torch knows and none of ours can compute on: a tensor
 made there outside the `with` fails at its first operation, and autograd needs no thread of its own for it.
