@@ -122,7 +122,7 @@ def _run_group(model: ClipAsRnn, jobs: Sequence[tuple[Job, "Future[Photo]"]], wo
     for run in runs:
         key = (run.photo, run.refine_key)
         if workers and isinstance(run.model.refiner, DenseCrf) and key not in group.refining:
-            executor = get_reusable_executor(max_workers=workers, timeout=IDLE, env=None)
+            executor = get_reusable_executor(max_workers=workers, timeout=IDLE, env=_share(workers))
             task = run.model.refiner, run.photo.image, run.soft
             group.refining[key] = executor.submit(_refined_elsewhere, *task)
     return group

@@ -53,9 +53,7 @@ def test_the_wheel_is_the_package_and_nothing_else(wheel: Path) -> None:
     with ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     files = (path for path in (ROOT / "carlab").rglob("*") if path.is_file())
-    assert names == {
-        path.relative_to(ROOT).as_posix() for path in files if path.parent.name != "__pycache__"
-    }
+    assert names == {path.relative_to(ROOT).as_posix() for path in files if path.parent.name != "__pycache__"}
     assert wheel.stat().st_size < MOST_BYTES
 
 
@@ -63,8 +61,16 @@ def test_the_source_distribution_can_be_tested(built: Path) -> None:
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {"Makefile", "constraints.txt", "tests/conftest.py", "benchmarks/cost.py", "docs/method.md"} <= names
-    assert not {name for name in names if re.search(r"\.pyc|__pycache__|checkpoints|^(out|build|dist)/", name)}
+    assert {
+        "Makefile",
+        "constraints.txt",
+        "tests/conftest.py",
+        "benchmarks/cost.py",
+        "docs/method.md",
+    } <= names
+    assert not {
+        name for name in names if re.search(r"\.pyc|__pycache__|checkpoints|^(out|build|dist)/", name)
+    }
 
 
 def test_the_description_can_be_shown(built: Path) -> None:
