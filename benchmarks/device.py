@@ -55,7 +55,7 @@ def parity(device: str, names: tuple[str, str], number: int) -> dict[str, Any]:
     """Compare both devices on so many images; theta lies in the widest gap of the CPU's first scores."""
     here, there = models(names, "cpu"), models(names, device)
     queries = query_names(4)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for image in list(photos())[:number]:
         first = replace(here, max_steps=1, filter=Threshold(0.0), refiner=NoRefiner())(image, queries)
         scores = np.sort(first.steps[0].scores)

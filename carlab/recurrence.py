@@ -294,14 +294,18 @@ class Run:
         def one(mask: Float32[np.ndarray, "i j"]) -> tuple[Any, Prompted]:
             # No more full-size masks than threads: at 12 megapixels a hundred would not fit.
             region = cache(lambda: resize(mask, *image.shape[:2]) > model.mask_threshold)
-            key = ("region", model.mask_threshold, mask.shape, blake2b(mask.tobytes()).digest())
-            pixels = get(key, lambda: blake2b(np.packbits(region()).tobytes()).digest())
+            soft = ("region", model.mask_threshold, mask.shape, blake2b(mask.tobytes()).digest())
+            pixels = get(soft, lambda: blake2b(np.packbits(region()).tobytes()).digest())
             key = ("prompted", model.prompter, model.classifier, pixels)
             return key, get(key, lambda: Prompted(model.classifier.preprocess(draw(region()))))
 
         drawn = in_threads(one, list(masks)) if on else map(one, masks)
         # Two threads may have drawn one region at the same time: the prompted image in the cache is the one.
-        return [get(key, lambda prompted=prompted: prompted) for key, prompted in drawn]
+        return [get(key, partial(_itself, prompted)) for key, prompted in drawn]
+
+
+def _itself(prompted: Prompted) -> Prompted:
+    return prompted
 
 
 def recur(runs: Sequence[Run], batch: int) -> None:

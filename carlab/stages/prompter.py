@@ -11,8 +11,6 @@ presets therefore set `engine="opencv"` (extra `opencv`), and nothing else does.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import reduce
-from itertools import takewhile
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -58,9 +56,10 @@ class Prompt:
 
     def on(self, image: Image) -> "Drawing":
         """Return a function that draws any region on this image; see `carlab.stages.base.VisualPrompter`."""
-        fades = list(takewhile(lambda prompt: isinstance(prompt, Fade), self.prompts))
-        outside = reduce(lambda outside, fade: fade.faded(outside), fades, image)
-        return Drawing(image, outside, self.prompts[len(fades) :])
+        outside, rest = image, list(self.prompts)
+        while rest and isinstance(rest[0], Fade):
+            outside = rest.pop(0).faded(outside)
+        return Drawing(image, outside, tuple(rest))
 
     def draw(self, image: Image, region: Mask) -> UInt8[np.ndarray, "h2 w2 3"]:
         """Draw a region that is not empty."""
