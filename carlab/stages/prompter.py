@@ -56,7 +56,8 @@ class Prompt:
 
     def on(self, image: Image) -> "Drawing":
         """Return a function that draws any region on this image; see `carlab.stages.base.VisualPrompter`."""
-        outside, rest = image, list(self.prompts)
+        rest: list[Any] = list(self.prompts)
+        outside = image
         while rest and isinstance(rest[0], Fade):
             outside = rest.pop(0).faded(outside)
         return Drawing(image, outside, tuple(rest))
