@@ -247,13 +247,13 @@ def mean_field(
     """
 
     def messages(values: Float32[Tensor, "points columns"]) -> Float32[Tensor, "columns points"]:
-        return reduce(torch.add, (kernel(values) for kernel in kernels)).T.contiguous()
+        return reduce(torch.add, (kernel(values) for kernel in kernels)).T
 
-    total = messages(torch.ones(unary.shape[1], 1, device=unary.device))
-    marginals = (-unary).softmax(dim=0)
+    total = messages(unary.new_ones(unary.shape[1], 1))[0]
+    logits, marginals = torch.empty_like(unary), (-unary).softmax(dim=0)
     for _ in range(iterations):
         # Marginals add up to 1, so that the messages of the first label follow from those of the others.
-        others = messages(marginals[1:].T.contiguous())
-        first = total - others.sum(dim=0, keepdim=True)
-        marginals = (torch.cat([first, others]) - unary).softmax(dim=0)
+        logits[1:] = messages(marginals[1:].T.contiguous())
+        logits[0] = total - logits[1:].sum(dim=0)
+        marginals = logits.sub_(unary).softmax(dim=0)
     return marginals
