@@ -286,7 +286,7 @@ class Run:
         )
 
     def _prompted(self, masks: Maps) -> list[Prompted]:
-        """Draw soft masks, several at once. Those that exceed eta in the same pixels share a prompted image."""
+        """Draw soft masks. Those that exceed eta in the same pixels share one prompted image."""
         model, image, get = self.model, self.photo.image, self.photo.cache.get
         on = getattr(model.prompter, "on", None)
         draw = get(("on", model.prompter), lambda: on(image)) if on else partial(model.prompter, image)

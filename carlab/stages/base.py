@@ -38,8 +38,8 @@ class MaskProposer(Protocol):
 class VisualPrompter(Protocol):
     """v: draw one region onto the image.
 
-    A prompter that has a method `on` is asked once an image for `on(image)`, a function of the region, and that
-    is called in several threads at once.
+    A prompter that has a method `on` is asked once an image for `on(image)`, a function of the region, which
+    is then called in several threads at once.
     """
 
     def __call__(self, image: Image, region: Mask) -> UInt8[np.ndarray, "h2 w2 3"]:

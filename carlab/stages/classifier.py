@@ -113,8 +113,9 @@ class TemplateClassifier:
         active: Int[np.ndarray, " q"],
     ) -> Float32[np.ndarray, "q q"]:
         """Return P_t: row = prompted image, column = active query; rows sum to 1."""
-        images, some = torch.from_numpy(embeddings), torch.from_numpy(texts[:, active])
-        logits = torch.stack([self.backbone.logits(images, rows) for rows in some]).cpu().numpy()
+        place = self.backbone.device
+        images, some = (torch.from_numpy(rows).to(place) for rows in (embeddings, texts[:, active]))
+        logits = as_numpy(torch.stack([self.backbone.logits(images, rows) for rows in some]))
         probs = softmax(probe("classify.logits", logits), axis=-1)
         probs = probs[0] if self.ensemble == "embeddings" else softmax(probs.sum(axis=0), axis=-1)
         return np.asarray(probe("classify.probs", probs.astype(np.float32)))

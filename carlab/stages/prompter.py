@@ -130,7 +130,7 @@ class Combined(Prompt):
 
 @dataclass(frozen=True)
 class Fade(Prompt):
-    """Base of what fades the outside: it overrides `faded`. The first ones of a prompt do so once an image."""
+    """Base of what fades the outside, once an image where no other prompt was drawn before; see `faded`."""
 
     def faded(self, image: Image) -> Image:
         """Return the image as it looks outside the region."""
