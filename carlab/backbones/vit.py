@@ -202,6 +202,11 @@ class Vit:
         return self.model.vision_model
 
     @cached_property
+    def _channels(self) -> Float[Tensor, "2 3 1 1"]:
+        """Mean and deviation of the channels, moved to the device once."""
+        return torch.tensor([self.mean, self.std], device=self.device)[..., None, None]
+
+    @cached_property
     def _tail_dtype(self) -> torch.dtype:
         return torch.promote_types(self.model.dtype, torch.float32)
 
@@ -226,7 +231,7 @@ class Vit:
     def _embed(self, images: UInt8[np.ndarray, "m h w 3"]) -> Float[Tensor, "m k c"]:
         """Normalise the pixels, embed patches and positions, and return the input of the first block."""
         pixels = torch.tensor(images).to(self.device).permute(0, 3, 1, 2).float() / 255
-        mean, std = (torch.tensor(v, device=self.device)[:, None, None] for v in (self.mean, self.std))
+        mean, std = self._channels
         embeddings = self._vision.embeddings
         patches = embeddings.patch_embedding(((pixels - mean) / std).to(self.model.dtype))
         grid = (patches.shape[2], patches.shape[3])

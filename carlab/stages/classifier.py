@@ -126,8 +126,9 @@ class TemplateClassifier:
         active: Int[np.ndarray, " q"],
     ) -> Float32[np.ndarray, "q q"]:
         """Return P_t, in [0, 1]: row = prompted image, column = active query; by softmax rows sum to 1."""
-        images, some = torch.from_numpy(embeddings), torch.from_numpy(texts[:, active])
-        logits = torch.stack([self.backbone.logits(images, rows) for rows in some]).cpu().numpy()
+        place = self.backbone.device
+        images, some = (torch.from_numpy(rows).to(place) for rows in (embeddings, texts[:, active]))
+        logits = as_numpy(torch.stack([self.backbone.logits(images, rows) for rows in some]))
         logits = probe("classify.logits", logits)
         if self.score == "sigmoid":
             probs = expit(logits).mean(axis=0)

@@ -1,9 +1,9 @@
-"""A second device without a GPU: its tensors hold values, but raise where they meet others; moves are listed.
+"""A second device without a GPU: tensors there raise where they meet others, and every move is told.
 
 `with pretended() as moves:` makes `DEVICE` usable. A tensor there is a wrapper around one in ordinary memory.
-An operation that is given tensors of both kinds raises, as on a GPU, unless the ordinary one is a single
-number; so does NumPy. Moving (`.to`, `.cpu`, `copy_`), and what waits for a value on a GPU (`.item()`,
-`bool(...)`, `nonzero`, an index of booleans) is appended to `moves`.
+An operation that is given tensors of both kinds raises, as on a GPU, unless the ordinary one is one number or
+an index; so does NumPy. What moves (`.to`, `.cpu`, `copy_`, an index), and what waits for a value on a GPU
+(`.item()`, `bool(...)`, `nonzero`, an index of booleans), is appended to `moves`.
 
 `DEVICE` is "lazy", a type of device that every build of torch knows and none of ours can compute on: a tensor
 made there outside the `with` fails at its first operation, and autograd needs no thread of its own for it.
@@ -25,15 +25,18 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 import carlab
 
 DEVICE = "lazy"
-PACKAGE = str(Path(carlab.__file__).parent)
+PACKAGE = Path(carlab.__file__).parent
 FACTORIES = (torch.tensor, torch.as_tensor, torch.asarray)
 """They allocate before any mode is asked."""
 WAITS = {"nonzero", "masked_select", "_unique2", "unique_consecutive", "unique_dim", "bincount", "equal"}
 """Operations whose result, or its size, a program on a GPU has to wait for."""
 
+INDEXING = {"index", "index_put_"}
+"""They may be given an ordinary tensor as index, and move it themselves."""
+
 
 class Move(NamedTuple):
-    """What went from one memory to the other, and the line of carlab that did it."""
+    """What went from one memory to the other, and the file of carlab that asked for it."""
 
     kind: Literal["up", "down", "wait"]
     name: str
@@ -78,26 +81,28 @@ class Dispatch(TorchDispatchMode):
             here = not isinstance(args[0], Far) if name == "copy_" else here
             if isinstance(source, Far) == here:
                 self.tell("down" if here else "up", name, source)
-        elif far and any(tensor.ndim and not isinstance(tensor, Far) for tensor in given):
-            raise RuntimeError(f"{name} was given tensors of two devices")
-        elif far and waits(name, args):
-            self.tell("wait", name, far[0])
+        elif far:
+            near = [tensor for tensor in given if tensor.ndim and not isinstance(tensor, Far)]
+            if near and not (name in INDEXING and isinstance(args[0], Far) and set(near) <= set(args[1])):
+                raise RuntimeError(f"{name} was given tensors of two devices")
+            for tensor in near:
+                self.tell("up", name, tensor)
+            if waits(name, args):
+                self.tell("wait", name, far[0])
         if place is not None:
             kwargs = {**kwargs, "device": "cpu"}
         made = function(*tree_map_only(Far, held, args), **tree_map_only(Far, held, kwargs))
-        if (
-            torch.Tag.inplace_view in function.tags and far
-        ):  # `squeeze_`: the shape of the wrapper changes too
+        if torch.Tag.inplace_view in function.tags and far:  # `squeeze_` changes the wrapper's shape too
             with no_dispatch():
                 args[0].data = Far(made)
         if here:
             return made
-        known = {id(tensor.held): tensor for tensor in far}  # what is changed in place stays what it is
+        known = {id(tensor.held): tensor for tensor in far}  # what is changed in place stays the same tensor
         return tree_map_only(Tensor, lambda new: known[id(new)] if id(new) in known else Far(new), made)
 
     def tell(self, kind: Any, name: str, tensor: Tensor) -> None:
         """Append a move."""
-        self.moves.append(Move(kind, name, tensor.nbytes, line_of_carlab()))
+        self.moves.append(Move(kind, name, tensor.nbytes, file_of_carlab()))
 
 
 class Functions(TorchFunctionMode):
@@ -106,11 +111,16 @@ class Functions(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if function in FACTORIES and torch.device(kwargs.get("device") or "cpu").type == DEVICE:
-            return function(*args, **{**kwargs, "device": "cpu"}).to(DEVICE)
+            if isinstance(args[0], Tensor):
+                return args[0].to(kwargs["device"], kwargs.get("dtype"))
+            values = tree_map_only(Far, Tensor.item, args[0])  # one by one, as torch does
+            return function(values, *args[1:], **{**kwargs, "device": "cpu"}).to(DEVICE)
         if function is Tensor.tolist and isinstance(args[0], Far):
             return args[0].cpu().tolist()
         if function in (Tensor.numpy, Tensor.__array__) and isinstance(args[0], Far):
             raise TypeError(f"can't convert {DEVICE} device type tensor to numpy")
+        if function == Tensor.data.__set__ and isinstance(args[0], Far):  # how a module changes its precision
+            args[0].held = args[1].held
         return function(*args, **kwargs)
 
 
@@ -129,16 +139,17 @@ def held(tensor: Far) -> Tensor:
 
 def waits(name: str, args: Any) -> bool:
     """Whether a program on a GPU would have to wait for the result of this operation, or for its size."""
-    if name in ("index", "index_put_"):
+    if name in INDEXING:
         return any(isinstance(index, Tensor) and index.dtype == torch.bool for index in args[1])
     return name in WAITS or name == "_local_scalar_dense"
 
 
-def line_of_carlab() -> str:
-    """The innermost line of the package that is at work."""
+def file_of_carlab() -> str:
+    """The file of the package that is at work, "stages/proposer"; hooks work for whoever calls them."""
     frame: Any = sys._getframe()
     while frame is not None:
-        if frame.f_code.co_filename.startswith(PACKAGE):
-            return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} {frame.f_code.co_name}"
+        path = Path(frame.f_code.co_filename)
+        if path.is_relative_to(PACKAGE) and path.parent.name != "hooks":
+            return path.relative_to(PACKAGE).with_suffix("").as_posix()
         frame = frame.f_back
     return ""

@@ -27,7 +27,8 @@ MIXTURES: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "number there": lambda far, near: near * far[0, 0],
     "joined": lambda far, near: torch.cat([far, near]),
     "chosen": lambda far, near: torch.where(near > 0, far, far),
-    "index": lambda far, near: far[near[0].long()],
+    "index there": lambda far, near: near[far.long()],
+    "assigned": lambda far, near: far.__setitem__(torch.tensor([0]), near[:1]),
     "layer": lambda far, near: functional.linear(far, near),
 }
 CONVERSIONS: dict[str, Callable[[Tensor], Any]] = {
@@ -43,6 +44,7 @@ MOVES: dict[str, tuple[str, Callable[[Tensor], Any]]] = {
     "copied up": ("up", lambda far: far.copy_(torch.ones(2, 2))),
     "to": ("up", lambda far: torch.ones(2).to(far)),
     "made": ("up", lambda far: torch.tensor([1.0, 2.0], device=far.device)),
+    "index": ("up", lambda far: far[torch.tensor([0])]),
     "item": ("wait", lambda far: far[0, 0].item()),
     "branch": ("wait", lambda far: bool(far.sum() > 0)),
     "nonzero": ("wait", lambda far: far.nonzero()),
