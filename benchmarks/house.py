@@ -2,13 +2,16 @@
 
 Functions and files entered in one recurrence step (named functions of the package, by the profiler, on a tiny
 random CLIP with the `reference/voc` stages), files that declare a setting, names defined twice, flat modules,
-lines, and the share of public functions and classes whose docstrings have parameters and examples.
+lines, and the share of public functions and classes that take parameters whose docstrings describe them, and
+have an example. (scikit-image's own share, counted so over its public modules: 96 % and 58 %.)
 """
 
 import ast
+import io
 import os
 import subprocess
 import sys
+import tokenize
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +19,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 ROOMS = ("stages", "recurrence", "trace", "widgets", "figures")
 """Where docstrings have sections of parameters, and examples."""
+NO_CODE = {
+    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE),
+    *(tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER),
+}
 STEP = """
 import sys, warnings
 warnings.simplefilter("ignore")
@@ -131,15 +138,43 @@ def names_twice(trees: dict[Path, ast.Module]) -> dict[str, set[Path]]:
 
 
 def docstrings(trees: dict[Path, ast.Module]) -> list[str]:
-    """Return the docstrings of public functions, classes and methods that take parameters, in `ROOMS`."""
-    found = []
-    for path, tree in trees.items():
-        if path.parts[0].removesuffix(".py") not in ROOMS:
-            continue
-        for node in tree.body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
-                found.append(ast.get_docstring(node) or "")
-    return found
+    """Return the docstrings of the public functions and classes in `ROOMS` that take parameters."""
+    return [
+        ast.get_docstring(node) or ""
+        for path, tree in trees.items()
+        if path.parts[0].removesuffix(".py") in ROOMS
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        if takes_parameters(node)
+    ]
+
+
+def takes_parameters(node: ast.AST) -> bool:
+    """Return whether a function has arguments, or a class fields or an `__init__` of its own with some."""
+    if isinstance(node, ast.FunctionDef):
+        given = [*node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
+        return any(one is not None and one.arg != "self" for one in given)
+    return isinstance(node, ast.ClassDef) and any(
+        isinstance(part, ast.AnnAssign) and "ClassVar" not in ast.unparse(part.annotation)
+        if not isinstance(part, ast.FunctionDef)
+        else part.name == "__init__" and takes_parameters(part)
+        for part in node.body
+    )
+
+
+def code_lines(text: str) -> int:
+    """Return how many lines of a module hold code: no blank line, comment or docstring."""
+    tree, code = ast.parse(text), set()
+    texts = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(getattr(node.value, "value", None), str)
+        for line in range(node.lineno, (node.end_lineno or 0) + 1)
+    }
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in NO_CODE:
+            code.update(range(token.start[0], token.end[0] + 1))
+    return len(code - texts)
 
 
 def flat(trees: dict[Path, ast.Module]) -> int:
@@ -155,13 +190,14 @@ def figures(checkout: Path) -> dict[str, str]:
     def share(*marks: str) -> str:
         return f"{100 * sum(any(mark in text for mark in marks) for text in texts) / len(texts):.0f} %"
 
-    lines = sum(len((checkout / "carlab" / path).read_text().splitlines()) for path in trees)
+    sources = [(checkout / "carlab" / path).read_text() for path in trees]
     return {
         "functions and files entered in one step": step(checkout),
         "files that declare theta": str(sum(declares(tree, "theta") for tree in trees.values())),
         "top-level names defined twice": str(len(names_twice(trees))),
         "flat modules": str(flat(trees)),
-        "lines of the package": f"{lines:,}",
+        "lines of the package": f"{sum(len(text.splitlines()) for text in sources):,}",
+        "of which code": f"{sum(map(code_lines, sources)):,}",
         f"public docstrings in {', '.join(ROOMS)} with parameters": share("Parameters\n", "Attributes\n"),
         "the same with an example": share(">>> "),
     }

@@ -61,8 +61,17 @@ def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
 
 
 def recorded(trace: Trace, t: int, name: str) -> Shaped[np.ndarray, "..."]:
-    """Return the value of a probe in step `t` (from 0), or for the image; ProbeError if it was not recorded.
+    """Return the value of a recorded probe.
 
+    Raises ProbeError if it was not recorded in this step or for the image.
+
+    Parameters
+    ----------
+    trace, t, name
+        The step, from 0, and the probe.
+
+    Examples
+    --------
     >>> recorded(replace(trace, probes={"cam.logits": np.array([25.0, 20.5])}), 0, "cam.logits")
     array([25. , 20.5])
     """
@@ -81,6 +90,13 @@ def maps_chart(maps: Shaped[np.ndarray, "k i j"], names: Sequence[str]) -> go.Fi
 
     `z` is in [0, 1], None between the maps. The range of a map stands below its name.
 
+    Parameters
+    ----------
+    maps, names
+        Maps of any range, of which `MOST_NAMED` are drawn, and a name for each, escaped (see `label`).
+
+    Examples
+    --------
     >>> maps_chart(np.array([[[0.0, 2.5]]]), ["cat"]).layout.annotations[0].text
     'cat<br>0 to 2.5'
     """

@@ -72,8 +72,17 @@ def mask_threshold(trace: Trace) -> float:
 
 
 def mosaic(images: UInt8[np.ndarray, "q s1 s2 3"], queries: Integer[np.ndarray, " q"], side: int) -> Image:
-    """Put prompted images in rows `side` pixels wide, each in a frame of its query's colour.
+    """Put prompted images in rows of at most `ACROSS`, each in a frame of its query's colour.
 
+    Parameters
+    ----------
+    images, queries
+        RGB, and the index of the query of each; it gives the colour.
+    side
+        Width of a row, in pixels.
+
+    Examples
+    --------
     >>> mosaic(trace.steps[0].prompted, trace.steps[0].active, 90).shape
     (30, 90, 3)
     """
@@ -91,6 +100,13 @@ def mosaic(images: UInt8[np.ndarray, "q s1 s2 3"], queries: Integer[np.ndarray, 
 def stretched(values: Shaped[np.ndarray, "i j"]) -> tuple[Float32[np.ndarray, "i j"], str]:
     """Return a map brought to [0, 1], NaN where it is not finite, and its range as text.
 
+    Parameters
+    ----------
+    values
+        Of any range.
+
+    Examples
+    --------
     >>> stretched(np.array([[0.0, 0.5, np.nan]]))
     (array([[ 0.,  1., nan]], dtype=float32), '0 to 0.5')
     """

@@ -42,6 +42,13 @@ def write_page(trace: Trace, path: str | os.PathLike[str]) -> Path:
 def page(trace: Trace) -> str:
     """Return the page as HTML. Text of the user is JSON data in it, never markup.
 
+    Parameters
+    ----------
+    trace
+        As `write_page` takes it.
+
+    Examples
+    --------
     >>> page(trace)[:15]
     '<!doctype html>'
     """

@@ -100,13 +100,27 @@ class PrintFigure(Figure):
 
 
 def width_of(text: Text) -> float:
-    """Return the width of a text of a figure in inches."""
+    """Return the width of a text in inches.
+
+    Parameters
+    ----------
+    text
+        On a figure.
+    """
     figure = text.get_figure(root=True)
     return text.get_window_extent().width / (figure.dpi if figure is not None else 1)
 
 
 def fit_text(target: Text, text: str, inches: float, room: int = 20) -> None:
-    """Show as much of a user's text as fits into a width in inches and `room` columns."""
+    """Show as much of a user's text as fits.
+
+    Parameters
+    ----------
+    target, text
+        Where it is shown, and the whole text.
+    inches, room
+        Most width, in inches, and most columns (see `carlab.trace.show.columns`).
+    """
     target.set_text(shorten(text, room))
     while room > 2 and (width := width_of(target)) > inches:
         room = max(2, min(room - 1, int(columns(target.get_text()) * inches / width)))
@@ -114,8 +128,15 @@ def fit_text(target: Text, text: str, inches: float, room: int = 20) -> None:
 
 
 def heat(image: Image, cam: Float32[np.ndarray, "i j"]) -> Image:
-    """Return a map in [0, 1] over the image in grey, on a colour scale that colour-blind readers can use.
+    """Return a map over the image in grey, on a colour scale that colour-blind readers can use.
 
+    Parameters
+    ----------
+    image, cam
+        RGB, and a map in [0, 1] of any size; NaN is drawn as 0.
+
+    Examples
+    --------
     >>> heat(image, np.eye(2, dtype=np.float32)).shape == image.shape
     True
     """

@@ -22,8 +22,15 @@ MARKS = ("circle", "square", "diamond", "triangle-up", "pentagon", "star")
 
 
 def label(text: str, width: int = 28) -> str:
-    """Return text of a user, cut to `width` columns, as plotly shows it literally: no tag, no entity, no TeX.
+    """Return text of a user as plotly shows it literally: no tag, no entity, no TeX.
 
+    Parameters
+    ----------
+    text, width
+        It is cut to so many columns of a terminal.
+
+    Examples
+    --------
     >>> label("<b>bold</b>")
     '&lt;b&gt;bold&lt;/b&gt;'
     """
@@ -32,8 +39,15 @@ def label(text: str, width: int = 28) -> str:
 
 
 def chosen(trace: Trace, query: int, top: int = MOST_NAMED) -> list[int]:
-    """Return the `top` most telling queries, and the one selected (-1: none).
+    """Return the queries that a chart shows: the most telling ones, and the one selected.
 
+    Parameters
+    ----------
+    trace, query, top
+        The query selected (-1: none), and how many others.
+
+    Examples
+    --------
     >>> chosen(trace, 2, top=1)
     [0, 2]
     """
@@ -42,7 +56,18 @@ def chosen(trace: Trace, query: int, top: int = MOST_NAMED) -> list[int]:
 
 
 def blank(height: int = 320, **layout: Any) -> go.Figure:
-    """Return an empty figure, `height` pixels high, without a background: for light and dark pages."""
+    """Return an empty figure without a background: for light and dark pages.
+
+    Parameters
+    ----------
+    height, layout
+        In pixels, and further properties of plotly's layout.
+
+    Examples
+    --------
+    >>> blank(200, showlegend=True).layout.height
+    200
+    """
     clear, margin = "rgba(0,0,0,0)", {"l": 48, "r": 12, "t": 28, "b": 40}
     axis = {"gridcolor": "rgba(128,128,128,0.25)", "zeroline": False, "linecolor": NEUTRAL}
     figure = go.Figure().update_xaxes(axis).update_yaxes(axis)
@@ -62,6 +87,13 @@ def square_pixels(figure: go.Figure, **yaxis: Any) -> go.Figure:
 def parts(figure: Any) -> tuple[str | int, ...]:
     """Return the types of a figure's traces, and how many shapes, annotations and images it has.
 
+    Parameters
+    ----------
+    figure
+        Of plotly.
+
+    Examples
+    --------
     >>> parts(matrix_chart(trace))
     ('heatmap', 0, 0, 0)
     """
@@ -71,8 +103,15 @@ def parts(figure: Any) -> tuple[str | int, ...]:
 
 
 def bring(figure: Any, chart: go.Figure) -> None:
-    """Update a figure on the screen to equal a chart of equal `parts`: a fraction of the time of a new one.
+    """Update a figure to equal a chart: a fraction of the time of a new one.
 
+    Parameters
+    ----------
+    figure, chart
+        On the screen, and as it is to be; their `parts` are equal.
+
+    Examples
+    --------
     >>> figure = scores_chart(trace)
     >>> bring(figure, scores_chart(trace, query=1))
     >>> [line.opacity for line in figure.data[:3]]
@@ -86,8 +125,15 @@ def bring(figure: Any, chart: go.Figure) -> None:
 
 
 def picture_figure(picture: Image, height: int = 420) -> go.Figure:
-    """Return a figure of one picture in its own proportions, `height` pixels high, to zoom into.
+    """Return a figure of one picture in its own proportions, to zoom into.
 
+    Parameters
+    ----------
+    picture, height
+        RGB, and the height of the figure in pixels.
+
+    Examples
+    --------
     >>> figure = picture_figure(image)
     >>> redraw(figure, image[:10])
     >>> figure.layout.xaxis.range, figure.layout.yaxis.range
@@ -100,7 +146,13 @@ def picture_figure(picture: Image, height: int = 420) -> go.Figure:
 
 
 def redraw(figure: Any, picture: Image) -> None:
-    """Replace the picture of a `picture_figure`; the axes change only if its size does."""
+    """Replace the picture of a `picture_figure`; the axes change only if its size does.
+
+    Parameters
+    ----------
+    figure, picture
+        Changed in place, and the new picture, RGB.
+    """
     height, width = picture.shape[:2]
     image = figure.layout.images[0]
     image.source = data_uri(picture)
@@ -164,8 +216,15 @@ def scores_chart(trace: Trace, query: int = -1, step: int = 0, top: int = MOST_N
 
 
 def emphasise(figure: Any, query: int, step: int) -> None:
-    """Update a `scores_chart` to another selection: a query (-1: none) and a step, from 0.
+    """Update a `scores_chart` to another selection.
 
+    Parameters
+    ----------
+    figure, query, step
+        Changed in place; the query (-1: none) and the step selected, from 0.
+
+    Examples
+    --------
     >>> figure = scores_chart(trace)
     >>> emphasise(figure, 0, 2)
     >>> figure.data[0].line.width, figure.layout.shapes[-1].x0
@@ -209,6 +268,13 @@ def matrix_chart(trace: Trace, t: int = 0, query: int = -1, top: int = MOST_NAME
 def matrix(trace: Trace, t: int, query: int = -1, top: int = MOST_NAMED) -> dict[str, Any]:
     """Return the properties of the heat map of a `matrix_chart`.
 
+    Parameters
+    ----------
+    trace, t, query, top
+        As `matrix_chart` takes them.
+
+    Examples
+    --------
     >>> matrix(trace, 1)["z"].round(2)
     array([[0.8 , 0.1 ],
            [0.1 , 0.12]], dtype=float32)

@@ -15,7 +15,13 @@ from carlab.photo import Photo
 
 
 class Proposal(NamedTuple):
-    """Class activation maps and soft masks of the active queries in one step, both in [0, 1]."""
+    """What a mask proposer returns in one step.
+
+    Parameters
+    ----------
+    cams, masks
+        Class activation maps, and soft masks, of the active queries, at patches; both in [0, 1].
+    """
 
     cams: Maps
     masks: Maps

@@ -142,6 +142,13 @@ class TemplateClassifier:
 def mean_direction(texts: Float[np.ndarray, "p Q d"]) -> Float[np.ndarray, "1 Q d"]:
     """Return the mean over templates, scaled to the mean length of its parts.
 
+    Parameters
+    ----------
+    texts
+        Text embeddings, template by query; none is zero.
+
+    Examples
+    --------
     >>> mean_direction(np.array([[[3.0, 0.0]], [[0.0, 1.0]]])).round(2)
     array([[[1.9 , 0.63]]])
     """

@@ -42,16 +42,22 @@ Key = str | tuple[str, ...]
 
 
 class Evidence(NamedTuple):
-    """What the closed form needs of one text, or of the background as one."""
+    """What the closed form needs of one text, or of the background as one.
+
+    Parameters
+    ----------
+    logit
+        l_j; of the background the log-sum-exp over its texts.
+    map, gradient
+        m_j = A g_j, and g_j.
+    parts
+        Logits of the texts that it stands for.
+    """
 
     logit: float
-    """l_j; of the background the log-sum-exp over its texts."""
     map: Float[np.ndarray, " n"]
-    """m_j = A g_j."""
     gradient: Float[np.ndarray, " c"]
-    """g_j."""
     parts: Float[np.ndarray, " b"]
-    """Logits of the texts it stands for."""
 
 
 @dataclass
@@ -266,7 +272,18 @@ class GradCam:
 
 
 def written(queries: Iterable[str], template: str) -> list[str]:
-    """Return the queries as the template writes them."""
+    """Return the queries as the template writes them.
+
+    Parameters
+    ----------
+    queries, template
+        The template has one `{}`.
+
+    Examples
+    --------
+    >>> written(["cat", "{x}"], "a {}.")
+    ['a cat.', 'a {x}.']
+    """
     # str.replace, never str.format: a query is the user's text and may hold braces itself.
     return [template.replace("{}", query) for query in queries]
 
@@ -274,7 +291,21 @@ def written(queries: Iterable[str], template: str) -> list[str]:
 def mean_gradients(
     logits: Float[Tensor, " b"], leaf: Float[Tensor, "n c"], cotangents: Float[Tensor, "v b"]
 ) -> Float[Tensor, "v c"]:
-    """Return the mean over tokens of the vector-Jacobian products, one per row of `cotangents`."""
+    """Return the mean over tokens of vector-Jacobian products.
+
+    Parameters
+    ----------
+    logits, leaf
+        The logits of one image, and the patch tokens that they were computed from.
+    cotangents
+        Weights of the logits; each row gives a product.
+
+    Examples
+    --------
+    >>> leaf = torch.ones(2, 3, requires_grad=True)
+    >>> mean_gradients(leaf.sum()[None], leaf, torch.tensor([[2.0]]))
+    tensor([[2., 2., 2.]])
+    """
     count("vjp", len(cotangents))
     return (one_by_one if leaf.device.type == "cpu" else in_batches)(logits, leaf, cotangents)
 
@@ -310,6 +341,13 @@ def together(*tensors: Float[Tensor, "..."]) -> list[Float[np.ndarray, "..."]]:
 def min_max(maps: Maps) -> Maps:
     """Scale each map to [0, 1]; a flat map becomes 0.
 
+    Parameters
+    ----------
+    maps
+        Of any range.
+
+    Examples
+    --------
     >>> min_max(np.array([[[1, 3], [5, 1]]], dtype=np.float32))
     array([[[0. , 0.5],
             [1. , 0. ]]], dtype=float32)

@@ -74,7 +74,18 @@ def compare(a: Trace, b: Trace) -> Comparison:
 
 
 def differences(a: Any, b: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    """Return the leaves in which two nested mappings differ: dotted name, value in a, value in b."""
+    """Return the leaves in which two nested mappings differ: dotted name, value in a, value in b.
+
+    Parameters
+    ----------
+    a, b, name
+        Any values, and the dotted name of what holds them.
+
+    Examples
+    --------
+    >>> differences({"filter": {"theta": 0.3}}, {"filter": {"theta": 0.4}})
+    [('filter.theta', 0.3, 0.4)]
+    """
     if not (isinstance(a, Mapping) and isinstance(b, Mapping)):
         return [] if a == b else [(name, a, b)]
     return [

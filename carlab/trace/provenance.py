@@ -13,6 +13,17 @@ def settings(value: Any) -> Any:
     """Return the fields of a stage, nested, with its class; of a backbone all but its weights.
 
     A stage that is no dataclass is given by its name: the same stage gives the same text in every process.
+
+    Parameters
+    ----------
+    value
+        A model, a stage, or a field of one.
+
+    Examples
+    --------
+    >>> from carlab.stages.filter import Threshold
+    >>> settings(Threshold(0.3))
+    {'stage': 'Threshold', 'theta': 0.3, 'keep_best': True}
     """
     if hasattr(value, "sha256"):
         # The same weights may come from another file on another machine, and a run goes on there.
@@ -32,7 +43,13 @@ def settings(value: Any) -> Any:
 
 
 def provenance(model: Any) -> dict[str, str]:
-    """Return the versions of carlab and its libraries, backbones with their digests, and the CRF's engine."""
+    """Return the versions of carlab and its libraries, backbones with their digests, and the CRF's engine.
+
+    Parameters
+    ----------
+    model
+        A `ClipAsRnn`.
+    """
     made = {name: _version(distribution) for name, distribution in VERSIONS.items()}
     made["preset"] = model.name
     for stage, part in (("proposer", "backbone"), ("classifier", "backbone"), ("refiner", "regions")):
@@ -57,7 +74,18 @@ def _version(distribution: str) -> str:
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Yield dotted names and values of nested mappings and lists, as text; plain lists are one leaf."""
+    """Yield dotted names and values of nested mappings and lists, as text.
+
+    Parameters
+    ----------
+    value, name
+        JSON values, and the dotted name of what holds them. A list without mappings is one leaf.
+
+    Examples
+    --------
+    >>> list(leaves({"a": {"b": [1, 2]}, "c": [{"d": None}]}))
+    [('a.b', '1, 2'), ('c.0.d', 'None')]
+    """
     if isinstance(value, list) and any(isinstance(item, Mapping) for item in value):
         value = dict(enumerate(value))
     if not isinstance(value, Mapping):

@@ -33,8 +33,15 @@ NOT_XML = "\ufffe\uffff"
 
 
 def shorten(text: str, width: int = NAME_WIDTH) -> str:
-    """Return `printable` text, cut to so many columns with an ellipsis.
+    """Return `printable` text, cut with an ellipsis.
 
+    Parameters
+    ----------
+    text, width
+        Of a user, and the most columns of a terminal that it may take.
+
+    Examples
+    --------
     >>> shorten("a very long query", 10)
     'a very lo…'
     """
@@ -59,24 +66,69 @@ def size_text(count: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return the text without control and direction characters: it cannot move a cursor or reorder a line."""
+    """Return the text without control and direction characters: it cannot move a cursor or reorder a line.
+
+    Parameters
+    ----------
+    text
+        Of a user.
+
+    Examples
+    --------
+    >>> printable("a" + chr(27) + "b")
+    'a�b'
+    """
     hidden = {letter for letter in text if unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}
     return text.translate(dict.fromkeys(map(ord, hidden - {*JOINERS} | {*NOT_XML}), "\ufffd"))
 
 
 def columns(text: str) -> int:
-    """Return how many terminal columns the text takes: none for marks and joiners, two for wide letters."""
+    """Return how many columns of a terminal a text takes: none for marks and joiners, two for wide letters.
+
+    Parameters
+    ----------
+    text
+        That is `printable`.
+
+    Examples
+    --------
+    >>> columns("cat"), columns("猫")
+    (3, 2)
+    """
     return max(0, wcswidth(text))
 
 
 def text_table(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> str:
-    """Return rows of user text in aligned columns, for the terminal."""
+    """Return rows of user text in aligned columns, for the terminal.
+
+    Parameters
+    ----------
+    rows, head
+        Cells, made `printable`, and the names of the columns; () for none.
+
+    Examples
+    --------
+    >>> print(text_table([["cat", "0.8"]], ["query", "score"]))
+    query    score
+    cat      0.8
+    """
     cells = [[printable(str(cell)) for cell in row] for row in ([head, *rows] if head else rows)]
     return tabulate(cells, tablefmt="plain", disable_numparse=True)
 
 
 def trace_text(trace: "Trace") -> str:
-    """Return a header, a row per query with its score at each step, the stop reason, and the cost."""
+    """Return a header, a row per query with its score at each step, the stop reason, and the cost.
+
+    Parameters
+    ----------
+    trace
+        At most `TABLE_ROWS` of its queries have a row, the most telling ones.
+
+    Examples
+    --------
+    >>> print(trace_text(trace).splitlines()[3])
+      cat      0.800    0.800    0.800   kept
+    """
     shown = most_telling(trace)
     names = [shorten(trace.queries[query]) for query in shown]
     width = max(map(columns, ("query", *names)))
@@ -91,7 +143,13 @@ def trace_text(trace: "Trace") -> str:
 
 
 def trace_html(trace: "Trace") -> str:
-    """Return the painted image beside the table of scores, for Jupyter, without scripts."""
+    """Return the painted image beside the table of scores, for Jupyter, without scripts.
+
+    Parameters
+    ----------
+    trace
+        As `trace_text` takes it.
+    """
     shown = most_telling(trace)
     html: str = _template().render(
         trace=trace,
@@ -126,7 +184,18 @@ def _template() -> Any:
 
 
 def score_cells(trace: "Trace", query: int) -> list[str]:
-    """Return the score of a query at each step as text, empty once it is dropped."""
+    """Return the score of a query at each step as text, empty once it is dropped.
+
+    Parameters
+    ----------
+    trace, query
+        The index of the query.
+
+    Examples
+    --------
+    >>> score_cells(trace, 1)
+    ['0.800', '0.120', '']
+    """
     return ["" if np.isnan(score) else f"{score:.3f}" for score in trace.scores[:, query]]
 
 
@@ -138,7 +207,18 @@ def header(trace: "Trace") -> str:
 
 
 def backbones(provenance: Any, between: str = " x ") -> str:
-    """Return the names of proposer and classifier; one name when both are the same, or only one is known."""
+    """Return the names of proposer and classifier; one name when both are the same, or only one is known.
+
+    Parameters
+    ----------
+    provenance, between
+        Of a trace, and the text between the two names.
+
+    Examples
+    --------
+    >>> backbones({"proposer.backbone": "CLIP a", "classifier.backbone": "CLIP b"})
+    'CLIP a x CLIP b'
+    """
     names = dict.fromkeys(provenance.get(f"{stage}.backbone", "") for stage in ("proposer", "classifier"))
     return between.join(filter(None, names))
 
@@ -149,13 +229,35 @@ def outcome(trace: "Trace") -> str:
 
 
 def found(trace: "Trace", show: Callable[[str], str] = shorten) -> str:
-    """Return the names found, each formatted by `show`, or "nothing"."""
+    """Return the names found, or "nothing".
+
+    Parameters
+    ----------
+    trace, show
+        At most eight names are listed; `show` formats each.
+
+    Examples
+    --------
+    >>> found(trace, str.upper)
+    'CAT'
+    """
     names = ", ".join(show(name) for name in trace.found[:8]) or "nothing"
     return names + (f", ... ({len(trace.found)} in all)" if len(trace.found) > 8 else "")
 
 
 def ending(trace: "Trace") -> str:
-    """Return the number of steps, the stop reason, and the forward passes made."""
+    """Return the number of steps, the stop reason, and the forward passes made.
+
+    Parameters
+    ----------
+    trace
+        Any.
+
+    Examples
+    --------
+    >>> ending(trace)
+    '3 steps, fixed point, 1 trunk, 4 vjps'
+    """
     steps = f"{len(trace.steps)} step{'s' if len(trace.steps) > 1 else ''}"
     passes = sorted(trace.passes.items())
     cost = "".join(f", {count} {name}{'s' if count > 1 else ''}" for name, count in passes)
@@ -170,7 +272,18 @@ def times(trace: "Trace") -> str:
 
 
 def verdict(trace: "Trace", query: int) -> str:
-    """Return "kept", or the step at which the query was dropped and by what margin."""
+    """Return "kept", or the step at which the query was dropped and by what margin.
+
+    Parameters
+    ----------
+    trace, query
+        The index of the query.
+
+    Examples
+    --------
+    >>> verdict(trace, 0), verdict(trace, 1)
+    ('kept', 'dropped at step 2, 0.180 below 0.300')
+    """
     for drop in trace.drops:
         if drop.query == query:
             # Another filter than a threshold may drop a score above theta, or have no theta. (The score is
@@ -182,14 +295,38 @@ def verdict(trace: "Trace", query: int) -> str:
 
 
 def rest(trace: "Trace", shown: Sequence[int]) -> str:
-    """Return how many queries are not shown, and how many of those were kept."""
+    """Return how many queries are not shown, and how many of those were kept.
+
+    Parameters
+    ----------
+    trace, shown
+        Indices of the queries that are shown.
+
+    Examples
+    --------
+    >>> rest(trace, [1])
+    '... and 2 more, dropped but for 1'
+    """
     kept = len(set(trace.survivors.tolist()) - set(shown))
     exception = f" but for {kept}" if kept else ""
     return f"... and {len(trace.queries) - len(shown)} more, dropped{exception}"
 
 
 def most_telling(trace: "Trace", most: int = TABLE_ROWS) -> list[int]:
-    """Return at most `most` queries: survivors first, then those dropped last, then the best scores."""
+    """Return the indices of the most telling queries, increasing.
+
+    Survivors come first, then those that were dropped last, then those with the best scores.
+
+    Parameters
+    ----------
+    trace, most
+        How many, 1 or more; fewer if the trace has no more.
+
+    Examples
+    --------
+    >>> most_telling(trace, 2)
+    [0, 1]
+    """
     # fmax: a score that is NaN must not hide the others, nor warn.
     best = np.fmax.reduce(trace.scores, axis=0)
     lasted = np.isfinite(trace.scores).sum(axis=0)
@@ -199,7 +336,18 @@ def most_telling(trace: "Trace", most: int = TABLE_ROWS) -> list[int]:
 
 
 def painted(trace: "Trace", side: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Return the image with its labels painted, its longest side at most `side` pixels."""
+    """Return the image with its labels painted.
+
+    Parameters
+    ----------
+    trace, side
+        Longest side of the result, in pixels; a smaller image is not enlarged.
+
+    Examples
+    --------
+    >>> painted(trace, 35).shape
+    (24, 35, 3)
+    """
     # Shrunk first, then painted: edges stay sharp, and a large image costs no more than a small one.
     image = shrink(trace.image, side)
     return paint(image, trace.labels)

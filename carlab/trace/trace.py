@@ -28,7 +28,15 @@ COST = ("seconds", "step_seconds", "passes")
 
 
 class Drop(NamedTuple):
-    """When and by how much a query was dropped: `margin` = threshold - score, positive."""
+    """When and by how much a query was dropped.
+
+    Parameters
+    ----------
+    query, step
+        Index of the query, and the step, from 0.
+    score, margin
+        Its score, in [0, 1], and threshold - score, positive; NaN where the filter has no threshold.
+    """
 
     query: int
     step: int

@@ -22,7 +22,22 @@ results from a third."""
 
 @contextmanager
 def unobserved(handler: Callable[[Any], None], *controls: Any, names: Any = "value") -> Iterator[None]:
-    """Write to controls without calling the handler that observes them."""
+    """Write to controls without calling the handler that observes them.
+
+    Parameters
+    ----------
+    handler, controls, names
+        The handler, the widgets that it observes, and the trait or traits of theirs.
+
+    Examples
+    --------
+    >>> box, seen = widgets.IntText(), []
+    >>> box.observe(seen.append, names="value")
+    >>> with unobserved(seen.append, box):
+    ...     box.value = 3
+    >>> seen
+    []
+    """
     for one in controls:
         one.unobserve(handler, names=names)
     try:
@@ -113,6 +128,11 @@ class ChartBox(widgets.Box):
 
     The others are hidden: a figure that is removed from the page, or closed, still receives changes there,
     and raises errors.
+
+    Parameters
+    ----------
+    clicked
+        Callback of plotly for a click: trace, points, state.
     """
 
     def __init__(self, clicked: Callable[[Any, Any, Any], None]) -> None:
@@ -143,12 +163,24 @@ class ChartBox(widgets.Box):
 
 
 def html(text: str = "") -> widgets.HTML:
-    """Return a piece of HTML in which TeX stays text."""
+    """Return a piece of HTML in which TeX stays text.
+
+    Parameters
+    ----------
+    text
+        HTML, in which all text of the user is escaped.
+    """
     return widgets.HTML(text).add_class("tex2jax_ignore").add_class("mathjax_ignore")
 
 
 def rows(*children: widgets.Widget, **layout: Any) -> widgets.Box:
-    """Return a box of children side by side, wrapped where the page is narrow."""
+    """Return a box of children side by side, wrapped where the page is narrow.
+
+    Parameters
+    ----------
+    children, layout
+        Widgets, and further properties of the box's layout.
+    """
     return widgets.Box(
         list(children), layout={"display": "flex", "flex_flow": "row wrap", "grid_gap": "8px 16px", **layout}
     )

@@ -16,9 +16,16 @@ HIDDEN = ("batch", "refer", "background_weight")
 
 
 class Controls(widgets.VBox):
-    """Queries, preset, and a control for each setting; `changed` is called with every new state.
+    """Queries, preset, and a control for each setting.
 
-    `defaults` are the preset's own settings by key (`carlab.settings.current`).
+    Parameters
+    ----------
+    state, presets
+        What is shown first, and the presets to choose from.
+    defaults
+        The preset's own settings by key (`carlab.settings.current`).
+    changed
+        Called with every new state.
     """
 
     def __init__(
@@ -67,7 +74,18 @@ class Controls(widgets.VBox):
 
 
 def control(row: Setting) -> Any:
-    """Return the control of a setting, chosen by its kind and range."""
+    """Return the control of a setting, chosen by its kind and range.
+
+    Parameters
+    ----------
+    row
+        Of `carlab.settings.SETTINGS`.
+
+    Examples
+    --------
+    >>> type(control(SETTINGS["theta"])).__name__, type(control(SETTINGS["keep_best"])).__name__
+    ('FloatSlider', 'Checkbox')
+    """
     if row.kind is bool or row.name == "max_steps":
         name = "recurrence" if row.name == "max_steps" else row.meaning.rstrip(".")
         return widgets.Checkbox(description=name, indent=False)
