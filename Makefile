@@ -1,13 +1,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-browser notebooks lint clean
+.PHONY: demo test test-browser notebooks lint package clean
 .DEFAULT_GOAL := test
 
 # Reinstalled when what to install changes, and only then.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	@$(BIN)/python -m pip install --quiet --editable ".[crf]" >.venv/crf.log 2>&1; \
+	$(BIN)/python -c "import pydensecrf" 2>/dev/null || \
+	echo "No pydensecrf: it needs Python 3.11 or 3.12 and a C++ compiler (.venv/crf.log). The CRF runs in torch."
 	touch $@
 
 demo: .venv/installed
@@ -32,5 +35,11 @@ lint: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# What would be uploaded, checked: the source distribution, and the wheel that is built of it.
+package: .venv/installed
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+
 clean:
-	rm -rf .venv out build *.egg-info
+	rm -rf .venv out build dist *.egg-info
