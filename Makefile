@@ -8,8 +8,9 @@ BIN := .venv/bin
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[crf]" || \
-	  echo "pydensecrf does not build here (it needs a C++ compiler): the torch engine of the CRF takes its place"
+	@$(BIN)/python -m pip install --quiet --editable ".[crf]" >.venv/crf.log 2>&1; \
+	$(BIN)/python -c "import pydensecrf" 2>/dev/null || \
+	echo "No pydensecrf: it needs Python 3.11 or 3.12 and a C++ compiler (.venv/crf.log). The CRF runs in torch."
 	touch $@
 
 # What is published: source and wheel, and whether their description can be shown.
@@ -39,6 +40,12 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# What would be uploaded, checked: the source distribution, and the wheel that is built of it.
+package: .venv/installed
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 
 clean:
 	rm -rf .venv out build dist *.egg-info

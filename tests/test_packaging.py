@@ -9,7 +9,7 @@ import tarfile
 from email import message_from_bytes
 from email.message import Message
 from pathlib import Path
-from shutil import copytree, ignore_patterns
+from shutil import copytree, ignore_patterns, unpack_archive
 from zipfile import ZipFile
 
 import pytest
@@ -61,16 +61,8 @@ def test_the_source_distribution_can_be_tested(built: Path) -> None:
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    assert {
-        "Makefile",
-        "constraints.txt",
-        "tests/conftest.py",
-        "benchmarks/cost.py",
-        "docs/method.md",
-    } <= names
-    assert not {
-        name for name in names if re.search(r"\.pyc|__pycache__|ipynb_checkpoints|^(out|build|dist)/", name)
-    }
+    assert {"Makefile", "constraints.txt", "tests/conftest.py", "benchmarks/cost.py"} <= names
+    assert not [name for name in names if re.search(r"\.pyc|__pycache__|ipynb_checkpoints|^(out|build)/", name)]
 
 
 def test_the_description_can_be_shown(built: Path) -> None:
@@ -90,8 +82,7 @@ def test_installing_compiles_nothing_but_what_is_asked_for(metadata: Message) ->
 
 
 def test_the_wheel_runs_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
-    with ZipFile(wheel) as archive:  # all that installing it does
-        archive.extractall(tmp_path / "there")  # noqa: S202 - our own wheel
+    unpack_archive(wheel, tmp_path / "there", "zip")  # all that installing it does
     code = "import carlab.cli; print(carlab.__file__, flush=True); carlab.cli.main()"
     result = subprocess.run(
         [sys.executable, "-c", code, "--help"],
