@@ -164,7 +164,7 @@ def takes_parameters(node: ast.AST) -> bool:
 
 def code_lines(text: str) -> int:
     """Return how many lines of a module hold code: no blank line, comment or docstring."""
-    tree, code = ast.parse(text), set()
+    tree, code = ast.parse(text), set[int]()
     texts = {
         line
         for node in ast.walk(tree)
