@@ -13,12 +13,6 @@ BIN := .venv/bin
 	echo "No pydensecrf: it needs Python 3.11 or 3.12 and a C++ compiler (.venv/crf.log). The CRF runs in torch."
 	touch $@
 
-# What is published: source and wheel, and whether their description can be shown.
-package: .venv/installed
-	rm -rf dist
-	$(BIN)/python -m build --quiet
-	$(BIN)/python -m twine check --strict dist/*
-
 demo: .venv/installed
 	$(BIN)/carlab demo
 

@@ -76,8 +76,8 @@ def photos(root: Path, reference: DenseCrf, crf: DenseCrf) -> str:
     return (
         f"{len(equal)} photos of VOC 2012 in which the offline preset finds something: labels equal on\n"
         f"{np.mean(equal):.4f} % of the pixels on average, on {np.min(equal):.4f} % in the photo where they\n"
-        f"differ most, and everywhere in {equal.count(100)} photos. Median seconds of a photo: {first:.2f} and "
-        f"{second:.2f};\nmedian ratio {ratio:.2f}."
+        f"differ most, and everywhere in {equal.count(100)} photos. Median seconds of a photo: {first:.2f}\n"
+        f"and {second:.2f}; median ratio {ratio:.2f}."
     )
 
 

@@ -2,7 +2,8 @@
 
 CLIPs of random weights (ViT-B/16 x ViT-L/14) on scikit-image's photos, single precision without TF32: kept
 sets, labels, scores. Then seconds: stage by stage, each stage synchronised; and of whole runs, median of
-many. Prints as it goes, and writes everything as JSON where `--json` says.
+many. Prints as it goes, and writes everything as JSON where `--json` says; `--page JSON` writes such a file
+into docs/performance.md.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import torch
 from skimage import data
 
 from benchmarks.cost import STAGES, clear_texts, peak_bytes, query_names
+from benchmarks.measured import write
 from carlab.files.pictures import resize
 from carlab.files.shapes import Image
 from carlab.hooks import measure
@@ -128,17 +130,46 @@ def refinement(device: str) -> dict[str, float]:
     return found
 
 
+def page(found: dict[str, Any]) -> str:
+    """Return what was found as Markdown."""
+    runs = {name: value for name, value in found.items() if name.endswith("steps")}
+    head = ["milliseconds", *(name.removesuffix(", 2 steps") for name in runs)]
+    rows = [["whole run, texts cached", *(run["texts cached, ms"] for run in runs.values())]]
+    rows += [["whole run, texts encoded", *(run["texts encoded, ms"] for run in runs.values())]]
+    rows += [[stage, *(run["stages, ms"][stage] for run in runs.values())] for stage in STAGES]
+    rows += [["peak memory, MB", *(run["peak, MB"] for run in runs.values())]]
+    table = [head, ["---", *["---:"] * len(runs)], *rows]
+    lines = ["| " + " | ".join(map(str, row)) + " |" for row in table]
+    refining = ", ".join(f"{value} ms with {name}" for name, value in found["crf, ms"].items())
+    same = "; ".join(f"{name}: {value:.5g}" for name, value in found["parity"].items())
+    return "\n\n".join(
+        (
+            "### On a GPU: ViT-B/16 x ViT-L/14, 500 x 375, 2 steps",
+            "\n".join(lines),
+            f"The torch engine of the CRF, 500 x 375: {refining}.",
+            f"Against the CPU, float32 without TF32: {same}.",
+        )
+    )
+
+
 def main() -> None:
     """Measure everything, and print it part by part."""
     parser = argparse.ArgumentParser(description="Compare a device with the CPU.")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--quick", action="store_true", help="tiny models, few runs: does it work?")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--page", type=Path, help="write this result into the docs, and measure nothing")
     given = parser.parse_args()
+    found: dict[str, Any]
+    if given.page is not None:
+        found = json.loads(given.page.read_text())
+        where = f"{found['device']} and {found['cores']} cores, torch {found['torch']}"
+        write("performance.md", "device --device cuda", page(found), where)
+        return
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     names = ("random:tiny/16",) * 2 if given.quick else ("random:ViT-B/16", "random:ViT-L/14")
     is_gpu = given.device.startswith("cuda")
-    found: dict[str, Any] = {
+    found = {
         "device": torch.cuda.get_device_name() if is_gpu else given.device,
         "torch": torch.__version__,
         "cores": multiprocessing.cpu_count(),

@@ -11,12 +11,18 @@ DOCS = Path(__file__).parents[1] / "docs"
 END = "<!-- end -->\n"
 
 
-def write(page: str, command: str, text: str) -> None:
-    """Replace what stands in a page of docs/ between the mark of the command that measured it and its end."""
+def write(page: str, command: str, text: str, where: str = "") -> None:
+    """Replace what stands in a page of docs/ between the mark of the command that measured it and its end.
+
+    Parameters
+    ----------
+    where
+        The machine that measured it; "": this one.
+    """
     path, mark = DOCS / page, f"<!-- measured: python -m benchmarks.{command} -->\n"
     head, rest = path.read_text().split(mark)
     tail = rest.split(END, 1)[1]
-    path.write_text(f"{head}{mark}\n{text}\n\nOn {machine()}.\n\n{END}{tail}")
+    path.write_text(f"{head}{mark}\n{text}\n\nOn {where or machine()}.\n\n{END}{tail}")
 
 
 def run(command: str) -> str:

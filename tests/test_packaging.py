@@ -62,7 +62,9 @@ def test_the_source_distribution_can_be_tested(built: Path) -> None:
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"Makefile", "constraints.txt", "tests/conftest.py", "benchmarks/cost.py"} <= names
-    assert not [name for name in names if re.search(r"\.pyc|__pycache__|ipynb_checkpoints|^(out|build)/", name)]
+    assert not [
+        name for name in names if re.search(r"\.pyc|__pycache__|ipynb_checkpoints|^(out|build)/", name)
+    ]
 
 
 def test_the_description_can_be_shown(built: Path) -> None:
