@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from carlab.errors import SettingError, check_choice
 from carlab.queries import BACKGROUNDS, check_background
-from carlab.stages.affinity import Affinity
 from carlab.stages.base import SCORES
 from carlab.stages.prompter import PROMPTS, prompts
 from carlab.stages.refiner import DenseCrf, NoRefiner
@@ -172,6 +171,8 @@ def _set_max_steps(model: "ClipAsRnn", value: int) -> "ClipAsRnn":
 def _set_affinity(model: "ClipAsRnn", value: bool) -> "ClipAsRnn":
     if value and getattr(model.proposer, "affinity", None) is not None:
         return model
+    from carlab.stages.affinity import Affinity  # here, since it loads torch
+
     return with_field(model, "proposer.affinity", Affinity() if value else None)
 
 

@@ -8,29 +8,20 @@ from math import sqrt
 from typing import Any, Literal, get_args
 
 import numpy as np
-import torch
-from jaxtyping import Float32, UInt8
-from torch import Tensor
-from torch.nn import functional
+from jaxtyping import Float32
 
-from carlab.backbones.registry import check_device
-from carlab.cache import Cache
 from carlab.errors import SettingError, check_choice, check_share
 from carlab.files.pictures import resize, resize_maps
 from carlab.files.shapes import Image, Maps, Masks
-from carlab.hooks import timed
-from carlab.stages.lattice import Lattice, mean_field
+from carlab.hooks import as_numpy, timed
 
 Engine = Literal["auto", "pydensecrf", "torch"]
 RELEASE_MEAN_BGR = (104.008, 116.669, 122.675)
 LEAST = 1e-5
 """Probability below which pydensecrf cuts, so that no unary energy is infinite."""
 
-SMOOTHNESS_BYTES = 2**27
-"""Limit of the cache of smoothness kernels, which depend on the size of the image alone: two or three."""
-
-Inference = Callable[[Float32[Tensor, "l h w"]], Float32[Tensor, "l h w"]]
-"""From probabilities of the labels to mean-field marginals, on one image."""
+Inference = Callable[[Maps, int, int], Any]
+"""From soft masks, rows and columns to the marginals (l, h, w) on one image, where the engine has them."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +116,10 @@ class DenseCrf:
                 f"{self.background_power}, {deviations} and {self.iterations}; the defaults are the paper's"
             )
         check_choice("an engine of the CRF", self.engine, get_args(Engine))
-        check_device(self.device)
+        if self.device != "cpu":
+            from carlab.backbones.registry import check_device
+
+            check_device(self.device)
         if self.engine == "pydensecrf" and not find_spec("pydensecrf"):
             raise SettingError(
                 'expected pydensecrf to be installed, found none; pip install "clip-as-rnn-lab[crf]", or use '
@@ -135,15 +129,15 @@ class DenseCrf:
     @classmethod
     def beside(cls, backbone: Any, **values: Any) -> "DenseCrf":
         """Return a CRF on the GPU of a backbone; on the CPU if that has none, or a device not tried yet."""
-        device = getattr(backbone, "device", torch.device("cpu"))
-        return cls(device=str(device) if device.type == "cuda" else "cpu", **values)
+        device = getattr(backbone, "device", None)
+        return cls(device=str(device) if getattr(device, "type", "cpu") == "cuda" else "cpu", **values)
 
     @property
     def chosen_engine(self) -> str:
         """Return the engine that runs here, "pydensecrf" or "torch"."""
         if self.engine != "auto":
             return self.engine
-        on_cpu = torch.device(self.device).type == "cpu"
+        on_cpu = self.device.partition(":")[0] == "cpu"
         return "pydensecrf" if on_cpu and find_spec("pydensecrf") else "torch"
 
     def __call__(self, image: Image, masks: Maps) -> Masks:
@@ -159,8 +153,7 @@ class DenseCrf:
         with timed("crf"):
             infer = self._inference(image if shrink >= 1 else resize(image, rows, columns, "box"))
             for group in groups:
-                marginals = infer(self._likely(masks[group], rows, columns))
-                labels = marginals.argmax(dim=0).int().cpu().numpy()
+                labels = as_numpy(infer(masks[group], rows, columns).argmax(0)).astype(np.int32)
                 labels = labels if shrink >= 1 else resize(labels, height, width, "nearest")
                 for label, row in enumerate(group, start=1):
                     np.equal(labels, label, out=final[row])
@@ -174,54 +167,30 @@ class DenseCrf:
         masks
             Soft masks in pixels.
         """
-        return self._inference(image)(self._likely(masks, *image.shape[:2])).cpu().numpy()
-
-    def _likely(self, masks: Maps, rows: int, columns: int) -> Float32[Tensor, "l h w"]:
-        """Return the probabilities of the labels, background first, on the device."""
-        if self.device == "cpu":
-            soft = resize_maps(masks, rows, columns)
-            background = (1 - soft.max(axis=0)) ** self.background_power
-            return torch.from_numpy(np.concatenate([background[None], soft]).astype(np.float32))
-        grown = interpolated(torch.from_numpy(masks).to(self.device), rows, columns)  # the small maps travel
-        return torch.cat([(1 - grown.amax(dim=0, keepdim=True)) ** self.background_power, grown])
+        return as_numpy(self._inference(image)(masks, *image.shape[:2]))
 
     def _inference(self, image: Image) -> Inference:
         """Return the chosen engine, with what it computes for an image alone."""
         seen = released(image) if self.released_image else image
         if self.chosen_engine == "pydensecrf":
             return partial(self._pydensecrf, seen)
-        kernels = self._kernels(torch.tensor(seen, device=self.device))
+        from carlab.stages.crf_torch import inference
 
-        def infer(likely: Float32[Tensor, "l h w"]) -> Float32[Tensor, "l h w"]:
-            unary = -likely.clamp(min=LEAST, max=1).log()
-            return mean_field(unary.flatten(1), kernels, self.iterations).view_as(likely)
+        return inference(self, seen)
 
-        return infer
+    def probabilities(self, masks: Maps, rows: int, columns: int) -> Float32[np.ndarray, "l h w"]:
+        """Return the probability of each label in each pixel, background first."""
+        soft = resize_maps(masks, rows, columns)
+        background = (1 - soft.max(axis=0)) ** self.background_power
+        return np.concatenate([background[None], soft]).astype(np.float32)
 
-    def _kernels(self, image: UInt8[Tensor, "h w 3"]) -> list[Lattice]:
-        """Return the smoothness and the appearance kernel."""
-        rows, columns = (torch.arange(side, device=image.device) for side in image.shape[:2])
-        place = torch.stack(torch.meshgrid(columns, rows, indexing="xy")).flatten(1)
-        both = torch.cat([place, image.flatten(0, 1).T]).float()
-        width, colour = self.bilateral_deviation, self.colour_deviation
-
-        def kernel(weight: float, *deviations: float) -> Lattice:
-            # By a tensor: a GPU multiplies by the inverse of a number, and rounds otherwise.
-            scale = torch.tensor(deviations, device=image.device)[:, None]
-            return Lattice.of(both[: len(deviations)] / scale).normalised(weight)
-
-        smooth = self.smooth_weight, self.smooth_deviation, self.smooth_deviation
-        key = (*smooth, *image.shape, image.device)
-        appearance = kernel(self.bilateral_weight, width, width, colour, colour, colour)
-        return [_smoothness.get(key, lambda: kernel(*smooth)), appearance]
-
-    def _pydensecrf(self, image: Image, probs: Float32[Tensor, "l h w"]) -> Float32[Tensor, "l h w"]:
+    def _pydensecrf(self, image: Image, masks: Maps, rows: int, columns: int) -> Float32[np.ndarray, "l h w"]:
         from pydensecrf.densecrf import DenseCRF2D
         from pydensecrf.utils import unary_from_softmax
 
-        labels, height, width = probs.shape
-        crf = DenseCRF2D(width, height, labels)
-        crf.setUnaryEnergy(unary_from_softmax(probs.numpy(), clip=LEAST))
+        probs = self.probabilities(masks, rows, columns)
+        crf = DenseCRF2D(columns, rows, len(probs))
+        crf.setUnaryEnergy(unary_from_softmax(probs, clip=LEAST))
         crf.addPairwiseGaussian(sxy=self.smooth_deviation, compat=self.smooth_weight)
         crf.addPairwiseBilateral(
             sxy=self.bilateral_deviation,
@@ -229,20 +198,7 @@ class DenseCrf:
             rgbim=np.array(image, order="C"),  # writable
             compat=self.bilateral_weight,
         )
-        return torch.from_numpy(np.array(crf.inference(self.iterations))).view(labels, height, width)
-
-
-_smoothness = Cache(SMOOTHNESS_BYTES)
-
-
-def interpolated(maps: Float32[Tensor, "q i j"], rows: int, columns: int) -> Float32[Tensor, "q h w"]:
-    """Resize soft masks on their device, as `resize_maps` does on the CPU but for rounding.
-
-    >>> interpolated(torch.tensor([[[0.0, 1.0]]]), 1, 4)
-    tensor([[[0.0000, 0.2500, 0.7500, 1.0000]]])
-    """
-    grown = functional.interpolate(maps[None], (rows, columns), mode="bilinear", antialias=True)[0]
-    return grown.clamp(0, 1)
+        return np.array(crf.inference(self.iterations)).reshape(probs.shape)
 
 
 def released(image: Image) -> Image:

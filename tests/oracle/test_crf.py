@@ -15,9 +15,10 @@ from scipy.special import softmax
 from carlab.cache import Cache
 from carlab.errors import SettingError
 from carlab.files.pictures import resize_maps
-from carlab.stages import refiner
+from carlab.stages import crf_torch, refiner
+from carlab.stages.crf_torch import interpolated
 from carlab.stages.lattice import Lattice
-from carlab.stages.refiner import DenseCrf, interpolated, released
+from carlab.stages.refiner import DenseCrf, released
 
 SIDE = 8
 CLEAR = 0.2
@@ -196,7 +197,7 @@ def test_torch_builds_its_lattices_once_an_image(monkeypatch: pytest.MonkeyPatch
     built = []
     build = Lattice.of
     monkeypatch.setattr(Lattice, "of", lambda features: built.append(len(features)) or build(features))
-    monkeypatch.setattr(refiner, "_smoothness", Cache())
+    monkeypatch.setattr(crf_torch, "_smoothness", Cache())
     for _ in range(2):  # of the smoothness kernel once a size
         DenseCrf(compete=False, engine="torch")(*scene(1, 3))
     assert built == [5, 2, 5]
