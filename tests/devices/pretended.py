@@ -115,6 +115,8 @@ class Functions(TorchFunctionMode):
                 return args[0].to(kwargs["device"], kwargs.get("dtype"))
             values = tree_map_only(Far, Tensor.item, args[0])  # one by one, as torch does
             return function(values, *args[1:], **{**kwargs, "device": "cpu"}).to(DEVICE)
+        if function is Tensor.new_tensor and isinstance(args[0], Far):
+            return torch.tensor(args[1], **{"dtype": args[0].dtype, **kwargs}).to(DEVICE)
         if function is Tensor.tolist and isinstance(args[0], Far):
             return args[0].cpu().tolist()
         if function in (Tensor.numpy, Tensor.__array__) and isinstance(args[0], Far):
