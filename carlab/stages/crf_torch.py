@@ -23,7 +23,7 @@ _smoothness = Cache(SMOOTHNESS_BYTES)
 
 
 def inference(crf: "DenseCrf", image: Image) -> "Inference":
-    """Return a function from soft masks to marginals on the device of the CRF; the lattices are built here."""
+    """Build the lattices, and return a function from soft masks to marginals on the device of the CRF."""
     lattices = kernels(crf, torch.tensor(image, device=crf.device))
 
     def infer(masks: Maps, rows: int, columns: int) -> Float32[Tensor, "l h w"]:
