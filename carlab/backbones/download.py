@@ -16,8 +16,6 @@ from time import monotonic, sleep
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
-from filelock import FileLock
-
 from carlab.backbones.cached import cache_folders, repository_folder
 from carlab.backbones.contents import (
     FORMATS,
@@ -123,13 +121,15 @@ class Plan:
         return self.folder / "blobs" / f"{file.etag}.incomplete"
 
     def _complete(self, file: RemoteFile, report: Callable[[int], Any]) -> None:
+        from huggingface_hub.utils import WeakFileLock
+
         blob, partial, place = self._blob(file), self._partial(file), self.snapshot / file.name
         if _is_here(file, place):
             return
         locks = self.folder.parent / ".locks" / self.folder.name
         for folder in (locks, blob.parent, place.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"{file.etag}.lock"):  # huggingface_hub takes the same one
+        with WeakFileLock(locks / f"{file.etag}.lock"):  # huggingface_hub takes the same one
             if not _is_here(file, blob):
                 if blob.exists():  # it was cut after it had been whole
                     blob.replace(partial)
@@ -151,8 +151,9 @@ def plan(repository: str, revision: str, check_kind: Callable[[str], Any]) -> Pl
     """
     from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url
 
-    info = ask(lambda: HfApi().model_info(repository, revision=revision, timeout=HUB_SECONDS))
-    names = [sibling.rfilename for sibling in info.siblings or ()]
+    about = {"revision": revision, "timeout": HUB_SECONDS, "files_metadata": True}
+    info = ask(lambda: HfApi().model_info(repository, **about))
+    names = {sibling.rfilename: sibling.size for sibling in info.siblings or ()}
     commit = _safe(info.sha)
 
     def address(name: str) -> str:
@@ -174,9 +175,10 @@ def plan(repository: str, revision: str, check_kind: Callable[[str], Any]) -> Pl
 
     def remote(name: str) -> RemoteFile:
         found = ask(lambda: get_hf_file_metadata(address(name), timeout=HUB_SECONDS))
-        if found.size is None:
+        size = names[name] if found.size is None else found.size
+        if size is None:
             raise HubError(f"the hub does not say how large {name} is")
-        return RemoteFile(name, address(name), _safe(found.etag), found.size)
+        return RemoteFile(name, address(name), _safe(found.etag), size)
 
     absent = tuple(name for name in SMALL if name not in names)
     return Plan(repository, revision, commit, tuple(map(remote, needed)), absent)
@@ -236,6 +238,7 @@ def receive(file: RemoteFile, partial: Path, report: Callable[[int], Any]) -> No
     """
     if _size(partial) > file.size:  # of another file, or written twice
         partial.unlink()
+    partial.touch()
     heard = monotonic()
     while (have := _size(partial)) < file.size:
         left = HUB_SECONDS - (monotonic() - heard)

@@ -64,9 +64,10 @@ def find_checkpoint(name: str, family: Family = ANY) -> Checkpoint:
     for snapshot, contents in found:
         if not contents.lacking and not contents.unsure:
             return _checked(name, snapshot, contents, family)
+    found += _cached_before(name, family)
+    note = f"; the cache has it without {', '.join(found[0][1].lacking)}" if found else ""
     try:
-        lacking = f"; the cache has it without {', '.join(found[0][1].lacking)}" if found else ""
-        return download(name, family, plan_download(name, family, lacking))
+        return download(name, family, plan_download(name, family, note))
     except BackboneError:
         if checkpoint := find_cached(name, family):
             return checkpoint
@@ -75,10 +76,7 @@ def find_checkpoint(name: str, family: Family = ANY) -> Checkpoint:
 
 def find_cached(name: str, family: Family = ANY) -> Checkpoint | None:
     """Return what the caches have of a hub name, whole, be it an earlier commit; no request is made."""
-    repository, revision = split_name(name, family)
-    found = _cached(name, family)
-    if not revision:
-        found += [(snapshot, snapshot.contents()) for snapshot in earlier_snapshots(repository)]
+    found = [*_cached(name, family), *_cached_before(name, family)]
     whole = (pair for pair in found if not pair[1].lacking)
     return next((_checked(name, *pair, family) for pair in whole), None)
 
@@ -101,7 +99,7 @@ def download(name: str, family: Family, planned: Plan) -> Checkpoint:
 
     Raises BackboneError if it breaks off; what has come by then is kept, and gone on with the next time.
     """
-    with _explained(name, family):
+    with _explained(name, family, "; what has come so far is kept, and gone on with the next time"):
         folder = planned.download()
     here = snapshot_at(planned.folder, folder.name)
     return _checked(name, here, here.contents(), family)
@@ -124,6 +122,13 @@ def split_name(name: str, family: Family = ANY) -> tuple[str, str]:
 def _cached(name: str, family: Family) -> list[tuple[Snapshot, Contents]]:
     repository, revision = split_name(name, family)
     return [(snapshot, snapshot.contents()) for snapshot in snapshots(repository, revision or MAIN)]
+
+
+def _cached_before(name: str, family: Family) -> list[tuple[Snapshot, Contents]]:
+    """Return what main was before, and what began to be downloaded, where no revision was asked for."""
+    repository, revision = split_name(name, family)
+    earlier = () if revision else earlier_snapshots(repository)
+    return [(snapshot, snapshot.contents()) for snapshot in earlier]
 
 
 def _checked(name: str, snapshot: Snapshot, contents: Contents, family: Family) -> Checkpoint:

@@ -87,6 +87,14 @@ def loaded(name: str) -> dict[str, str]:
     return {"sha256": backbone.sha256, "source": backbone.source, "text": str(text[0, :3])}
 
 
+def sam_loaded(name: str) -> tuple[str, str]:
+    """Digest and source of a SAM."""
+    from carlab.backbones.sam import load_sam
+
+    sam = load_sam(name)
+    return sam.sha256, sam.source
+
+
 def on_a_full_disk(name: str) -> dict[str, Any]:
     """`found` where a disk has no byte left."""
     import shutil

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save
 
 from carlab.backbones.clip import Clip
+from carlab.backbones.sam import load_sam
 from tests.backbones.elsewhere import (
     Outcome,
     cached_by_transformers,
@@ -24,8 +25,10 @@ from tests.backbones.elsewhere import (
     hub_file,
     loaded,
     on_a_full_disk,
+    sam_loaded,
 )
 from tests.backbones.loopback_hub import Files, LoopbackHub
+from tests.tiny_sam import save_tiny_sam
 
 NAME = "openai/clip-vit-base-patch16"
 WAIT = 10.0
@@ -163,6 +166,18 @@ def test_the_proposer_of_every_preset(
     assert hub.log == []
 
 
+def test_sam_goes_the_same_way(hub: LoopbackHub, ask: Ask, tmp_path: Path) -> None:
+    folder = save_tiny_sam(tmp_path / "sam", hq=True)
+    hub.add("a/sam", {path.name: path.read_bytes() for path in folder.iterdir()})
+    first = ask(sam_loaded, "a/sam")
+    assert first.value, first
+    assert first.value == (
+        load_sam(str(folder)).sha256,
+        ask(found, "a/sam", HF_HUB_OFFLINE="1").value["source"],
+    )
+    assert 'or use "superpixels"' in one_line(ask(sam_loaded, "a/nothing"))
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_what_is_chosen_and_downloaded(hub: LoopbackHub, ask: Ask, format: str) -> None:
     files, weights = FORMATS[format]
@@ -194,7 +209,12 @@ def test_cut_off_at_ten_places(hub: LoopbackHub, ask: Ask, cut: tuple[str, int])
     """The hub is gone with the connection: one line. Once it is back, the rest is asked for, and no more."""
     hub.add(NAME, WHOLE)
     hub.cut = cut
-    assert one_line(ask(found, NAME, SHORT)).startswith(f"expected '{NAME}' from the model hub, got nothing")
+    text = one_line(ask(found, NAME, SHORT))
+    assert text.startswith(f"expected '{NAME}' from the model hub, got nothing")
+    assert "what has come so far is kept" in text or cut[0] == "config.json"
+    if cut[1] == SIZE // 2:
+        text = one_line(ask(found, NAME, HF_HUB_OFFLINE="1"))
+        assert "HF_HUB_OFFLINE is set; the cache has it without model.safetensors" in text
     hub.heal()
     hub.log.clear()
     again = ask(found, NAME)
