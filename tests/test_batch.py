@@ -49,9 +49,9 @@ def test_many_is_one_by_one(tiny: ClipAsRnn, together: int, workers: int) -> Non
 def test_torch_refines_here(tiny: ClipAsRnn, monkeypatch: pytest.MonkeyPatch) -> None:
     """No process gets a CRF of torch, which may be on a GPU."""
     model = replace(tiny, filter=Threshold(0.34), refiner=DenseCrf(iterations=2, engine="torch"))
-    expected = [model(job.image, job.queries).labels for job in jobs(2)]
+    expected = [model(job.image, job.requests[0].queries).labels for job in jobs(2)]
     monkeypatch.setattr("carlab.batch.get_reusable_executor", None)
-    for (trace,), labels in zip(run_many(model, jobs(2), workers=1), expected, strict=True):
+    for ((trace,),), labels in zip(run_many(model, jobs(2), workers=1), expected, strict=True):
         np.testing.assert_array_equal(trace.labels, labels)
         assert trace.provenance["refiner.engine"] == "torch"
         assert trace.settings["refiner"]["engine"] == "torch"

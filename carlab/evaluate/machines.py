@@ -60,11 +60,11 @@ def threads_each(machines: Sequence[Mapping[str, float]], workers: int) -> int:
     Parameters
     ----------
     machines
-        What Ray may use of each, such as {"CPU": 8}.
+        What Ray may use of each, such as {"CPU": 8.0}.
 
     Examples
     --------
-    >>> threads_each([{"CPU": 8}, {"CPU": 16}], workers=4)
+    >>> threads_each([{"CPU": 8.0}, {"CPU": 16.0}], workers=4)
     4
     """
     cores = min(int(machine.get("CPU", 0)) for machine in machines)

@@ -79,6 +79,6 @@ def test_a_name_of_nothing_says_what_there_is(name: str, known: str, monkeypatch
 def test_a_load_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     result = shell("check", str(tmp_path))
     assert result.returncode == 2
-    assert result.stderr.startswith("carlab: error: expected a folder with")
+    assert result.stderr.startswith("carlab: error: expected a whole image-text checkpoint")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""

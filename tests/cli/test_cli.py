@@ -201,7 +201,7 @@ def test_probes_lists_all(run: Run) -> None:
 def test_models_and_doctor(run: Run) -> None:
     models = run("models")
     assert models.exit_code == 0
-    assert re.search(r"offline \(not CLIP\) +116 MB", models.stdout)
+    assert re.search(r"offline \(not CLIP\) +whole +116 MB", models.stdout)
     assert "openai/clip-vit-base-patch16" in models.stdout
     doctor = run("doctor")
     assert doctor.exit_code == 0, doctor.output

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from carlab.backbones.sam import load_sam
-from carlab.batch import Job, run_many
+from carlab.batch import Job, Request, run_many
 from carlab.hooks import PROBES, edit, record
 from carlab.presets import load
 from carlab.recurrence import ClipAsRnn
@@ -155,9 +155,11 @@ def test_prepared_runs_and_other_queries(
 
 
 def test_many_images(models: Callable[[str, str], ClipAsRnn], there: ClipAsRnn, photo: np.ndarray) -> None:
-    jobs = [Job(photo, WORDS), Job(photo[:, ::-1].copy(), WORDS[:2]), Job(photo[:50].copy(), WORDS[1:])]
+    images = photo, photo[:, ::-1].copy(), photo[:50].copy()
+    asked = WORDS, WORDS[:2], WORDS[1:]
+    jobs = [Job(image, [Request(queries)]) for image, queries in zip(images, asked, strict=True)]
     made = [list(run_many(model, jobs, together=2, workers=0)) for model in (there, models("clip", "cpu"))]
-    for ours, theirs in zip(*made, strict=True):
+    for (ours,), (theirs,) in zip(*made, strict=True):
         assert isinstance(ours, list) and isinstance(theirs, list)
         assert_same(ours[0], theirs[0])
 
