@@ -1,10 +1,7 @@
 """Run and score images on many machines and GPUs, by Ray: a model in each worker."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import ceil
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
-
-import torch
 
 from carlab.datasets.protocol import Dataset
 from carlab.errors import SettingError
@@ -34,43 +31,13 @@ def run_on_ray(
         raise SettingError(f"expected 1 or more workers, got {workers}; one for each GPU is usual")
     if not ray.is_initialized():
         ray.init(include_dashboard=False, log_to_driver=False, configure_logging=False)
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    cores = threads_each(machines, workers)
-    place = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": cores}
-    # Ray leaves OMP_NUM_THREADS alone where this process has it: each worker would use every core.
-    environment = {"env_vars": {"OMP_NUM_THREADS": str(cores), "OMP_WAIT_POLICY": "PASSIVE"}}
-    options: dict[str, Any] = {
-        **place,
-        "runtime_env": environment,
-        "max_restarts": -1,
-        "max_task_retries": RETRIES,
-    }
+    place = {"num_gpus": 1} if ray.cluster_resources().get("GPU") else {"num_cpus": 1}
+    options: dict[str, Any] = {**place, "max_restarts": -1, "max_task_retries": RETRIES}
     actor: Any = ray.remote(**options)(_Worker)
     shared = ray.put((dataset, variants))  # the weights travel once to each machine
     pool: Any = ActorPool([actor.remote(shared) for _ in range(workers)])
     for outcomes in pool.map_unordered(lambda worker, task: worker.run.remote(task), tasks):
         yield from outcomes
-
-
-def threads_each(machines: Sequence[Mapping[str, float]], workers: int) -> int:
-    """Return the threads of each worker: its share of the smallest machine.
-
-    On one machine, those of this process are shared (`--threads`).
-
-    Parameters
-    ----------
-    machines
-        What Ray may use of each, such as {"CPU": 8.0}.
-
-    Examples
-    --------
-    >>> threads_each([{"CPU": 8.0}, {"CPU": 16.0}], workers=4)
-    4
-    """
-    cores = min(int(machine.get("CPU", 0)) for machine in machines)
-    if len(machines) == 1:
-        cores = min(cores, torch.get_num_threads())
-    return max(1, cores // ceil(workers / len(machines)))
 
 
 class _Worker:
