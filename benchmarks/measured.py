@@ -30,7 +30,7 @@ def run(command: str) -> str:
     sys.stderr.write(f"{command}\n")
     program, *arguments = shlex.split(command)
     if program == "carlab":
-        arguments = ["-c", "from carlab.cli import main; main()", *arguments]
+        arguments = ["-m", "carlab", *arguments]
     done = subprocess.run(  # noqa: S603 - our own commands
         [sys.executable, *arguments], check=True, stdout=subprocess.PIPE, text=True, cwd=DOCS.parent
     )

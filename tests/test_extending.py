@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import carlab
 from carlab.backbones import FrozenVlm, Trunk
 from carlab.backbones.registry import LOADERS
-from carlab.cli import app
+from carlab.cli.app import app
 from carlab.datasets import DATASETS, Dataset, Pass, Sample, load_dataset
 from carlab.datasets.registry import Reader
 from carlab.figures.inspection import probe_figure

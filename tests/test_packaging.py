@@ -85,7 +85,7 @@ def test_installing_compiles_nothing_but_what_is_asked_for(metadata: Message) ->
 
 def test_the_wheel_runs_without_the_checkout(wheel: Path, tmp_path: Path) -> None:
     unpack_archive(wheel, tmp_path / "there", "zip")  # all that installing it does
-    code = "import carlab.cli; print(carlab.__file__, flush=True); carlab.cli.main()"
+    code = "import carlab; from carlab.cli.app import main; print(carlab.__file__, flush=True); main()"
     result = subprocess.run(
         [sys.executable, "-c", code, "--help"],
         cwd=tmp_path,

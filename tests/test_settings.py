@@ -187,7 +187,7 @@ def test_the_range_of_a_row_is_that_of_its_stage(tiny: ClipAsRnn) -> None:
 def test_options_of_the_command_line_are_the_rows() -> None:
     from typer.testing import CliRunner
 
-    from carlab.cli import app
+    from carlab.cli.app import app
 
     for command, left_out in (("segment", ()), ("eval", ("refer",))):
         text = re.sub(r"\s+", " ", CliRunner().invoke(app, [command, "--help"], terminal_width=200).stdout)

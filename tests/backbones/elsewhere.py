@@ -127,7 +127,7 @@ def carlab(*words: str) -> tuple[int, str, str]:
     from contextlib import redirect_stderr, redirect_stdout
     from io import StringIO
 
-    from carlab.cli import main
+    from carlab.cli.app import main
 
     out, err, sys.argv = StringIO(), StringIO(), ["carlab", *words]
     with redirect_stdout(out), redirect_stderr(err):

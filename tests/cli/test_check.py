@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import carlab.presets
-from carlab.cli import app
+from carlab.cli.app import app
 from carlab.errors import CarlabError
 from tests.cli.test_cli import carlab as shell
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from carlab.cli import app
+from carlab.cli.app import app
 from carlab.cli.segment import stems
 from carlab.errors import CarlabError
 from carlab.trace import Trace
@@ -43,7 +43,7 @@ def photos(tmp_path: Path, photo: np.ndarray) -> Path:
 
 def carlab(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A real process: what reaches the shell."""
-    command = [sys.executable, "-c", "from carlab.cli import main; main()", *words]
+    command = [sys.executable, "-m", "carlab", *words]
     return subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
     )
@@ -183,7 +183,7 @@ def test_show_and_help_need_no_torch(tmp_path: Path) -> None:
     path = make_trace().save(tmp_path / "t.safetensors")
     for command in (["show", str(path)], ["--help"], ["probes"], ["segment", "--help"]):
         code = (
-            "import sys\nfrom carlab.cli import app\n"
+            "import sys\nfrom carlab.cli.app import app\n"
             f"try: app({command!r})\nexcept SystemExit: pass\n"
             "assert 'torch' not in sys.modules and 'transformers' not in sys.modules"
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from carlab.cli import app
+from carlab.cli.app import app
 from carlab.cli.evaluate import load_data
 from carlab.datasets import DATASETS
 from tests.datasets.builders import labels, voc

@@ -2,7 +2,6 @@
 
 import ast
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,19 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from carlab.cli import app
+from carlab.cli import lab
+from carlab.cli.app import app
 from carlab.errors import CarlabError, ImageError, QueryError, SettingError
 from tests.hostile.strings import HOSTILE
 
 Lab = Callable[..., Any]
-MODULE = import_module("carlab.cli.lab")
-"""By its path: in carlab.cli the command hides the module of the same name."""
 
 
 @pytest.fixture
 def started(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """What JupyterLab would have been started with."""
     calls: list[list[str]] = []
-    monkeypatch.setattr(MODULE, "start", calls.append)
+    monkeypatch.setattr(lab, "start", calls.append)
     return calls
 
 
@@ -103,7 +101,7 @@ def test_a_bad_photo(open_lab: Lab, started: list[list[str]], tmp_path: Path) ->
 
 
 def test_without_jupyterlab(open_lab: Lab, started: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MODULE, "find_spec", lambda name: None)
+    monkeypatch.setattr(lab, "find_spec", lambda name: None)
     error = open_lab("-q", "cat").exception
     assert isinstance(error, SettingError)
     assert "clip-as-rnn-lab[notebooks]" in str(error)

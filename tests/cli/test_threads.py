@@ -11,7 +11,7 @@ import pytest
 from loky import cpu_count
 from typer.testing import CliRunner
 
-from carlab.cli import app
+from carlab.cli.app import app
 
 SET = re.compile("OMP_|MKL_|BLAS_|RAYON_")
 REPORT = """
@@ -19,7 +19,7 @@ import json, os, sys
 affinity = json.loads(sys.argv.pop(1))
 if affinity:
     os.sched_setaffinity(0, affinity)
-from carlab.cli import main
+from carlab.cli.app import main
 assert "torch" not in sys.modules, "OpenMP reads the environment when torch is imported"
 try:
     main()  # ends before there is a model: there is no such image
@@ -70,7 +70,7 @@ def test_what_the_user_has_set_stays() -> None:
 
 def test_importing_changes_nothing() -> None:
     code = (
-        "import os; before = dict(os.environ); import carlab, carlab.cli; carlab.segment; "
+        "import os; before = dict(os.environ); import carlab, carlab.cli.app; carlab.segment; "
         "assert dict(os.environ) == before, 'the library is a guest'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

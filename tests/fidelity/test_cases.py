@@ -22,7 +22,7 @@ from benchmarks.fidelity import (
     rounding_flips,
     run_cases,
 )
-from carlab.cli import app
+from carlab.cli.app import app
 from carlab.errors import DatasetError
 from carlab.hooks import record
 from tests.conftest import WORDS

@@ -12,10 +12,11 @@ import pytest
 import torch
 from scipy.special import softmax
 
+from carlab.backbones import registry
 from carlab.cache import Cache
 from carlab.errors import SettingError
 from carlab.files.pictures import resize_maps
-from carlab.stages import crf_torch, refiner
+from carlab.stages import crf_torch
 from carlab.stages.crf_torch import interpolated
 from carlab.stages.lattice import Lattice
 from carlab.stages.refiner import DenseCrf, released
@@ -227,7 +228,7 @@ def test_the_engine_is_pydensecrf_where_it_is(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_crf_is_beside_its_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(refiner, "check_device", torch.device)  # there may be no GPU
+    monkeypatch.setattr(registry, "check_device", torch.device)  # there may be no GPU
     for device, expected in (("cuda:1", "cuda:1"), ("cpu", "cpu"), ("mps", "cpu")):
         crf = DenseCrf.beside(SimpleNamespace(device=torch.device(device)), background_power=2.0)
         assert (crf.device, crf.background_power) == (expected, 2.0)

@@ -1,0 +1,6 @@
+"""`python -m carlab`: the command line of this Python."""
+
+from carlab.cli.app import main
+
+if __name__ == "__main__":
+    main()
