@@ -51,6 +51,10 @@ class Snapshot:
         contents = inspect(self.files)
         return contents._replace(unsure=tuple(set(contents.unsure) - self.absent))
 
+    def converted(self, contents: Contents) -> bool:
+        """Whether the weights are those of the conversion bot, which lie beside another commit."""
+        return bool(contents.weights) and self.files[contents.weights[0]].parent != self.folder
+
     def checkpoint(self, name: str, contents: Contents) -> Checkpoint:
         """Return the checkpoint; `contents` must lack nothing."""
         folder, files = self.folder, self.files
@@ -81,8 +85,7 @@ def snapshots(repository: str, revision: str = MAIN) -> Iterator[Snapshot]:
         folder = repository_folder(cache, repository)
         commit = refs(folder).get(revision, revision)
         if (folder / "snapshots" / commit).is_dir():
-            weights = _conversion(folder) if revision == MAIN else {}
-            yield snapshot_at(folder, commit, weights)
+            yield snapshot_at(folder, commit, revision == MAIN)
     for cache in cache_folders():
         if files := _old_layout(cache).get((repository, revision)):
             yield Snapshot(files)
@@ -98,10 +101,10 @@ def earlier_snapshots(repository: str) -> Iterator[Snapshot]:
             yield snapshot_at(folder, path.name)
 
 
-def snapshot_at(folder: Path, commit: str, weights: dict[str, Path] | None = None) -> Snapshot:
-    """Return a commit of a cached repository, with weights from elsewhere where it has none."""
+def snapshot_at(folder: Path, commit: str, main: bool = False) -> Snapshot:
+    """Return a commit of a cached repository; to main belong the safetensors of the conversion bot."""
     place = folder / "snapshots" / commit
-    files = {**(weights or {}), **{path.name: path for path in place.iterdir()}}
+    files = {**(_conversion(folder) if main else {}), **{path.name: path for path in place.iterdir()}}
     absent = frozenset(path.name for path in (folder / ".no_exist" / commit).glob("*"))
     return Snapshot(files, place, commit, absent)
 
@@ -129,14 +132,13 @@ def cached_models() -> list[CachedModel]:
     found = []
     for cache in cache_folders():
         for folder in cache.glob("models--*--*"):
-            named = {commit: name for name, commit in refs(folder).items()}
-            commits = [path.name for path in (folder / "snapshots").glob("*")]
-            main = _conversion(folder)
+            named = refs(folder)
+            labels = {commit: name for name, commit in [*named.items(), (MAIN, named.get(MAIN, ""))]}
             held = {
-                named.get(commit, commit[:8]): snapshot_at(
-                    folder, commit, main if named.get(commit) == MAIN else None
+                labels.get(path.name, path.name[:8]): snapshot_at(
+                    folder, path.name, path.name == named.get(MAIN)
                 ).contents()
-                for commit in commits
+                for path in (folder / "snapshots").glob("*")
             }
             files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
             found.append(_summary("/".join(folder.name.split("--", 2)[1:]), held, files, folder))

@@ -7,7 +7,7 @@ where nothing answers, so the bytes are fetched here; names, addresses, tokens a
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
@@ -93,8 +93,8 @@ class Plan:
             return 0
         return max(file.size - _size(self._partial(file)), 0)
 
-    def download(self) -> Path:
-        """Download what is missing, with a progress bar, and return the folder of the files.
+    def download(self) -> None:
+        """Download what is missing, with a progress bar.
 
         Raises BackboneError if the disk is too full, before anything is written; HubError if a file has a
         wrong checksum, OSError if one cannot be written, and what httpx raises if the hub says nothing.
@@ -111,7 +111,6 @@ class Plan:
             _write(self.folder / ".no_exist" / self.commit / name, "")
         if self.revision != self.commit:  # last, so that a name never leads to what is half there
             _write(self.folder / "refs" / self.revision, self.commit)
-        return self.snapshot
 
     def _blob(self, file: RemoteFile) -> Path:
         return self.folder / "blobs" / file.etag
@@ -143,8 +142,12 @@ class Plan:
                 blob.replace(place)
 
 
-def plan(repository: str, revision: str, check_kind: Callable[[str], Any]) -> Plan:
+def plan(
+    repository: str, revision: str, check_kind: Callable[[str], Any], converted: Collection[str | None] = ()
+) -> Plan:
     """Ask the hub what a checkpoint needs; `check_kind` raises if the model type is not wanted.
+
+    Of the commits in `converted` the weights are cached, as the conversion bot made them.
 
     Raises HubError if the repository holds no checkpoint, and what huggingface_hub and httpx raise if the hub
     refuses or does not answer in `HUB_SECONDS`.
@@ -171,7 +174,8 @@ def plan(repository: str, revision: str, check_kind: Callable[[str], Any]) -> Pl
     if lost := set(shards) - set(names):
         raise HubError(f"it lacks {len(lost)} shards that {weights} names ({min(lost)}, ...)")
     config_name = next(name for name, formats in FORMATS.items() if weights in formats)
-    needed = [config_name, *small_files(kind, names), weights, *shards]
+    parts = () if commit in converted else (weights, *shards)
+    needed = [config_name, *small_files(kind, names), *parts]
 
     def remote(name: str) -> RemoteFile:
         found = ask(lambda: get_hf_file_metadata(address(name), timeout=HUB_SECONDS))

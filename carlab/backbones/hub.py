@@ -6,7 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from carlab.backbones.cached import MAIN, Snapshot, earlier_snapshots, snapshot_at, snapshots
+from carlab.backbones.cached import (
+    MAIN,
+    Snapshot,
+    cache_folders,
+    earlier_snapshots,
+    repository_folder,
+    snapshot_at,
+    snapshots,
+)
 from carlab.backbones.checkpoint import Checkpoint
 from carlab.backbones.contents import Contents, kind_of
 from carlab.backbones.download import Plan, plan
@@ -91,7 +99,13 @@ def plan_download(name: str, family: Family = ANY, note: str = "") -> Plan:
         for flag in OFFLINE_FLAGS:
             if os.environ.get(flag, "0").upper() in {"1", "ON", "YES", "TRUE"}:
                 raise ConnectionError(f"{flag} is set")
-        return plan(repository, revision or MAIN, lambda kind: family.check(name, kind))
+        cache = repository_folder(cache_folders()[0], repository)
+        converted = {
+            snapshot.revision
+            for snapshot, contents in _cached(name, family)
+            if snapshot.folder and cache in snapshot.folder.parents and snapshot.converted(contents)
+        }
+        return plan(repository, revision or MAIN, lambda kind: family.check(name, kind), converted)
 
 
 def download(name: str, family: Family, planned: Plan) -> Checkpoint:
@@ -100,8 +114,8 @@ def download(name: str, family: Family, planned: Plan) -> Checkpoint:
     Raises BackboneError if it breaks off; what has come by then is kept, and gone on with the next time.
     """
     with _explained(name, family, "; what has come so far is kept, and gone on with the next time"):
-        folder = planned.download()
-    here = snapshot_at(planned.folder, folder.name)
+        planned.download()
+    here = snapshot_at(planned.folder, planned.commit, planned.revision == MAIN)
     return _checked(name, here, here.contents(), family)
 
 

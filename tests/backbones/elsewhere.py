@@ -104,11 +104,19 @@ def on_a_full_disk(name: str) -> dict[str, Any]:
     return found(name)
 
 
-def hub_file(name: str, file: str) -> str:
+def fetched(name: str) -> list[str]:
+    """Names of the weights among the files that are downloaded ahead."""
+    from carlab.backbones.hub import plan_download
+
+    files = [file.name for file in plan_download(name).files]
+    return [file for file in files if file.endswith((".bin", ".safetensors"))]
+
+
+def hub_file(name: str, file: str, revision: str = "main") -> str:
     """What any other program does: huggingface_hub fetches one file."""
     from huggingface_hub import hf_hub_download
 
-    return hf_hub_download(name, file)
+    return hf_hub_download(name, file, revision=revision)
 
 
 def cached_by_transformers(name: str) -> bool:

@@ -21,6 +21,7 @@ from tests.backbones.elsewhere import (
     Outcome,
     cached_by_transformers,
     call,
+    fetched,
     found,
     hub_file,
     loaded,
@@ -286,6 +287,21 @@ def test_what_transformers_cached_is_used(
     assert outcome.value["sha256"] == load_tiny().sha256
     assert outcome.value["source"].startswith(f"model.safetensors at {bot[:8]}")
     assert hub.log == []
+
+
+def test_weights_of_the_bot_are_not_downloaded_twice(hub: LoopbackHub, ask: Ask) -> None:
+    """Another program took configuration and weights, and no tokenizer: that alone is missing."""
+    hub.add(NAME, {**SMALL, **BIN})
+    bot = hub.add(NAME, {**SMALL, **SAFE}, "refs/pr/1")
+    assert ask(hub_file, NAME, "config.json").value
+    assert ask(hub_file, NAME, "model.safetensors", "refs/pr/1").value
+    hub.log.clear()
+    assert ask(found, NAME).value["source"].startswith(f"model.safetensors at {bot[:8]}")
+    assert hub.requests("vocab.json")
+    assert not hub.requests("/storage/")
+    # Where main has moved, the weights may be others.
+    hub.add(NAME, {**SMALL, **BIN, "added_tokens.json": b"{}"})
+    assert ask(fetched, NAME).value == ["pytorch_model.bin"]
 
 
 def test_a_pull_request_asked_for_by_name_is_not_main(hub: LoopbackHub, ask: Ask) -> None:
