@@ -10,10 +10,11 @@ import pytest
 from carlab.errors import ImageError, ProbeError
 from carlab.queries import BACKGROUNDS
 from carlab.recurrence import ClipAsRnn
-from carlab.settings import SETTINGS
+from carlab.settings import SETTINGS, Setting
 from carlab.stages.filter import Threshold
 from carlab.trace import Trace
 from carlab.widgets import Compare, Lab, ScoreMatrix
+from carlab.widgets.lab.controls import HIDDEN, _show_value, _value_of, control
 from carlab.widgets.lab.lab import MOST_RUNS
 from carlab.widgets.lab.runner import Runner
 from carlab.widgets.lab.state import LabState
@@ -101,6 +102,27 @@ def test_every_choice_is_offered_once(lab: Lab) -> None:
     assert offered.keys() == {row.key for row in SETTINGS.values() if row.choices}
     for key, choices in offered.items():
         assert len(set(choices)) == len(choices), key
+
+
+def test_a_new_row_of_the_table_has_a_control(lab: Lab) -> None:
+    """Of any kind: it holds a value of the model and gives it back."""
+    values = {float: 0.5, int: 3, bool: True, str: "b"}
+    for kind, value in values.items():
+        for high in (1.0, float("inf")):
+            choices = ("a", "b") if kind is str else ()
+            row = Setting("new", "new", kind, "Something.", high=high, choices=choices)
+            one = control(row)
+            _show_value(row.key, one, value)
+            assert _value_of(row.key, one) == value
+            _show_value(row.key, one, None)  # a model that lacks it
+            assert one.disabled
+    shown = {row.key: row for row in SETTINGS.values() if row.name not in HIDDEN}
+    assert lab.controls.settings.keys() == shown.keys() == SETTINGS.keys() - {"lambda", "batch"} | {"box"}
+    lab.controls.settings["background_weight"].value = 0.5
+    lab.controls.settings["refer"].value = True
+    assert lab.wait(SECONDS)
+    assert lab.trace.settings["proposer"]["background_weight"] == 0.5
+    assert not lab.trace.settings["proposer"]["compete"]
 
 
 def test_the_history_goes_back_without_computing(lab: Lab) -> None:

@@ -11,8 +11,8 @@ from carlab.widgets.base import rows, unobserved
 from carlab.widgets.lab.state import LabState
 
 WIDE = {"width": "330px"}
-HIDDEN = ("batch", "refer", "background_weight")
-"""Settings without a control."""
+HIDDEN = ("batch",)
+"""Settings without a control: it changes no result."""
 
 
 class Controls(widgets.VBox):
@@ -92,6 +92,9 @@ def control(row: Setting) -> Any:
     look: dict[str, Any] = {"description": row.name, "layout": WIDE}
     if row.kind is float and not isinf(row.high):
         return widgets.FloatSlider(min=row.low, max=row.high, step=0.01, readout_format=".2f", **look)
+    if row.kind in (int, float):
+        field = widgets.IntText if row.kind is int else widgets.FloatText
+        return field(style={"description_width": "initial"}, **look)
     look["options"] = tuple(row.choices)
     if row.name == "prompter":
         return widgets.SelectMultiple(rows=4, **{**look, "description": "prompts"})
