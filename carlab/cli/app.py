@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from carlab.cli.check import check
+from carlab.cli.check import check_model
 from carlab.cli.datasets import datasets
 from carlab.cli.demo import demo
 from carlab.cli.evaluate import evaluate_preset
@@ -33,9 +33,10 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command("segment")(segment_images)
-for command in (show, view, lab, probes, models, fetch, check, doctor, datasets, sweep, report):
+for command in (show, view, lab, probes, models, fetch, doctor, datasets, sweep, report):
     app.command()(command)
 app.command("eval")(evaluate_preset)
+app.command("check")(check_model)
 
 if (CHECKOUT / "benchmarks" / "commands.py").is_file():  # a checkout also measures; the wheel does not
     sys.path.append(str(CHECKOUT))

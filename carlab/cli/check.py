@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 VERDICTS = {True: "ok", False: "FAIL", None: ""}
 
 
-def check(
+def check_model(
     model: Annotated[str, typer.Argument(help="A preset, a local folder or a hub name.")] = "offline",
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
@@ -30,18 +30,18 @@ def check(
     from carlab.evaluate.check import check_backbone
 
     reports = {}
-    for role, backbone in backbones(model, device=device, dtype=dtype).items():
+    for role, backbone in by_role(model, device=device, dtype=dtype).items():
         typer.echo(f"checking the {role}: {printable(backbone.name)}", err=True)
         reports[role] = check_backbone(backbone, masks=role != "classifier")
         if not as_json:
             typer.echo(report_text(role, reports[role]))
     if as_json:
-        typer.echo(json.dumps([record(role, report) for role, report in reports.items()], indent=1))
+        typer.echo(json.dumps([as_record(role, report) for role, report in reports.items()], indent=1))
     if any(report.failed for report in reports.values()):
         raise typer.Exit(1)
 
 
-def backbones(name: str, **places: str) -> dict[str, "FrozenVlm"]:
+def by_role(name: str, **places: str) -> dict[str, "FrozenVlm"]:
     """Load what a name stands for, by role.
 
     Raises SettingError if it can be no model; BackboneError if it cannot be found or read.
@@ -71,7 +71,7 @@ def report_text(role: str, report: "Report") -> str:
     return f"{role}: {printable(report.backbone)}\n\n{table}\n\n{verdict}\n"
 
 
-def record(role: str, report: "Report") -> dict[str, object]:
+def as_record(role: str, report: "Report") -> dict[str, object]:
     """Return a report for JSON."""
     checks = [row._asdict() for row in report.rows]
     return {"role": role, **report._asdict(), "passed": not report.failed, "rows": checks}

@@ -43,7 +43,7 @@ class Expected(NamedTuple):
 
 
 CAPTIONED = Expected("a model trained on captions", 0.8, 1.5, 0.7, 0.15, 0.75)
-OFFLINE = Expected("the offline backbone", 0.3, 1.0, 0.7, 0.15, 0.75)
+EMBEDDED = Expected("the offline backbone", 0.3, 1.0, 0.7, 0.15, 0.75)
 
 NORMALISATIONS = {
     "CLIP's": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
@@ -71,6 +71,8 @@ COLLAPSED = 0.95
 """Mean cosine of different images, or texts, above which they are all but one point."""
 SCALES = (20.0, 200.0)
 """Of a trained logit scale: CLIP's ends at 100, SigLIP's near 117; both start below 15."""
+UNIT = (0.98, 1.02)
+"""Of the length of an embedding that is compared by its cosine, bfloat16 included."""
 NOISE = 1e-3
 """Cosine distance between encodes of one image; bfloat16 stays below."""
 
@@ -93,6 +95,13 @@ class Row(NamedTuple):
         """Return the row of numbers that must not exceed a bound."""
         shown = ", ".join(f"{value:.2g}" for value in found)
         return cls(check, f"at most {bound:g}", shown, all(value <= bound for value in found))
+
+    @classmethod
+    def within(cls, check: str, bounds: tuple[float, float], *found: float) -> "Row":
+        """Return the row of numbers that must lie in a range."""
+        low, high = bounds
+        shown = ", ".join(f"{value:.3g}" for value in found)
+        return cls(check, f"{low:g} to {high:g}", shown, all(low <= value <= high for value in found))
 
     @classmethod
     def counted(cls, check: str, share: float, found: int, of: int) -> "Row":
@@ -130,7 +139,7 @@ def check_backbone(backbone: FrozenVlm, *, masks: bool = True) -> Report:
     masks
         Whether to propose masks too; a classifier never does.
     """
-    expected = OFFLINE if backbone.name.startswith("offline") else CAPTIONED
+    expected = EMBEDDED if backbone.name.startswith("offline") else CAPTIONED
     with np.errstate(all="ignore"):  # NaN fails the rows that measure it
         seen = see(backbone)
         rows = [
@@ -176,7 +185,8 @@ def _normalisation(seen: Seen) -> Iterator[Row]:
 def _tokens(backbone: FrozenVlm) -> Iterator[Row]:
     known, back = "tokens of known texts", "tokens back to the text"
     tokenizer: Any = lookup(backbone, "tokenizer")
-    if lookup(backbone, "model.config.text_config.vocab_size") == CLIP_VOCABULARY:
+    size = lookup(backbone, "model.config.text_config.vocab_size")
+    if callable(tokenizer) and size == CLIP_VOCABULARY:
         found = {text: list(tokenizer([text])["input_ids"][0]) for text in CLIP_TOKENS}
         text = next((text for text in found if found[text] != CLIP_TOKENS[text]), next(iter(found)))
         yield Row(known, str(CLIP_TOKENS[text]), str(found[text]), found == CLIP_TOKENS)
@@ -205,14 +215,15 @@ def _texts(seen: Seen, expected: Expected) -> Iterator[Row]:
 def _numbers(seen: Seen) -> Iterator[Row]:
     arrays = {"images": seen.images, "texts": seen.texts, "logits": seen.logits}
     broken = [name for name, values in arrays.items() if not np.isfinite(values).all()]
-    yield Row(
-        "embeddings and logits finite", "all", f"not: {', '.join(broken)}" if broken else "all", not broken
-    )
+    found = f"not: {', '.join(broken)}" if broken else "all"
+    yield Row("embeddings and logits finite", "all", found, not broken)
     alike = (mean_cosine(seen.images), mean_cosine(seen.texts))
     yield Row.most("mean cosine of images, of texts", COLLAPSED, *alike)
     yield Row.most("distance of an image encoded again", NOISE, repeated(seen))
-    scale, (low, high) = logit_scale(seen), SCALES
-    if scale is None:
-        yield Row("logit scale")
+    scale = logit_scale(seen)
+    if scale is None:  # no cosine: its embeddings may have any length
+        yield from (Row("logit scale"), Row("length of the embeddings"))
     else:
-        yield Row("logit scale", f"{low:g} to {high:g}", f"{scale:.1f}", low <= scale <= high)
+        yield Row.within("logit scale", SCALES, scale)
+        lengths = np.linalg.norm(np.concatenate([seen.images, seen.texts]), axis=1)
+        yield Row.within("length of the embeddings", UNIT, float(lengths.min()), float(lengths.max()))
