@@ -20,11 +20,8 @@ from skimage import data
 from tqdm import tqdm
 
 from benchmarks.measured import write
-from carlab.datasets import load_dataset
-from carlab.files.images import load_image
 from carlab.files.pictures import resize
 from carlab.files.shapes import Image, LabelMap, Maps
-from carlab.presets import load
 from carlab.stages.refiner import DenseCrf, NoRefiner
 
 KEPT = Path(__file__).parents[1] / "out" / "crf_soft_masks.safetensors"
@@ -91,6 +88,10 @@ def refine(crf: DenseCrf, image: Image, soft: Maps) -> tuple[LabelMap, float]:
 
 def soft_masks(root: Path) -> list[tuple[Image, Maps]]:
     """Return the photos, and the soft masks of what the offline preset finds in each."""
+    from carlab.datasets import load_dataset  # here, because a machine with a GPU may lack what they need
+    from carlab.files.images import load_image
+    from carlab.presets import load
+
     splits = [load_dataset("voc21", root, split=split) for split in ("train", "val")]
     samples = {name: split.find(name) for split in splits for name in split.ids}
     if not KEPT.is_file():

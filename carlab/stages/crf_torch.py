@@ -30,9 +30,8 @@ def inference(crf: "DenseCrf", image: Image) -> "Inference":
         if crf.device == "cpu":
             likely = torch.from_numpy(crf.probabilities(masks, rows, columns))
         else:
-            soft = interpolated(
-                torch.from_numpy(masks).to(crf.device), rows, columns
-            )  # the small maps travel
+            small = torch.from_numpy(masks).to(crf.device)  # fewer bytes travel
+            soft = interpolated(small, rows, columns)
             likely = torch.cat([(1 - soft.amax(dim=0, keepdim=True)) ** crf.background_power, soft])
         unary = -likely.clamp(min=LEAST, max=1).log()
         return mean_field(unary.flatten(1), lattices, crf.iterations).view_as(likely)
@@ -42,9 +41,9 @@ def inference(crf: "DenseCrf", image: Image) -> "Inference":
 
 def kernels(crf: "DenseCrf", image: UInt8[Tensor, "h w 3"]) -> list[Lattice]:
     """Return the smoothness and the appearance kernel."""
-    rows, columns = (torch.arange(side, device=image.device) for side in image.shape[:2])
-    place = torch.stack(torch.meshgrid(columns, rows, indexing="xy")).flatten(1)
-    both = torch.cat([place, image.flatten(0, 1).T]).float()
+    sides = (torch.arange(side, dtype=torch.float32, device=image.device) for side in image.shape[:2])
+    rows, columns = torch.meshgrid(*sides, indexing="ij")
+    both = torch.cat([torch.stack([columns, rows]), image.permute(2, 0, 1)]).flatten(1)
 
     def kernel(weight: float, *deviations: float) -> Lattice:
         # By a tensor: a GPU multiplies by the inverse of a number, and rounds otherwise.
