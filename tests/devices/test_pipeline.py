@@ -29,11 +29,15 @@ from tests.conftest import WORDS, build_tiny
 from tests.devices.pretended import DEVICE, Move, pretended
 from tests.hooks.test_every_probe import changed
 from tests.tiny_sam import save_tiny_sam
+from tests.tiny_siglip import save_tiny_siglip
 
 Folders = tuple[Path, Path]
 BACKBONES: dict[str, Callable[[Folders, str], ClipAsRnn]] = {
     # In double precision no pixel hangs on the order in which products are added up.
     "clip": lambda folders, device: build_tiny(folders, device=device, dtype="float64"),
+    "siglip": lambda folders, device: build_tiny(
+        (save_tiny_siglip(folders[0].parent / "siglip"), folders[1]), device=device, dtype="float64"
+    ),
     "offline": lambda folders, device: load("offline", device=device),
 }
 """A model on a device, by the family of its backbones."""
@@ -41,6 +45,7 @@ REFINERS: dict[str, Callable[[str], Refiner]] = {
     "none": lambda device: NoRefiner(0.4),
     "crf": lambda device: DenseCrf(iterations=2),
     "a crf each": lambda device: DenseCrf(iterations=2, compete=False),
+    "crf in torch": lambda device: DenseCrf(iterations=2, engine="torch", device=device),
     "superpixels": lambda device: RegionMatch(NoRefiner(0.4), Superpixels()),
 }
 """A refiner for a model on a device."""
@@ -114,6 +119,12 @@ def test_every_prompter(there: ClipAsRnn, photo: np.ndarray, name: str) -> None:
     prompt: Prompt = PROMPTS[name]()
     for prompter in (prompt, prompt.as_released()):
         assert replace(there, prompter=prompter)(photo, WORDS[:2]).steps
+
+
+def test_sigmoid(there: ClipAsRnn, photo: np.ndarray, clip_folders: Folders) -> None:
+    siglip = BACKBONES["siglip"](clip_folders, DEVICE).proposer.backbone
+    classifier = replace(there.classifier, backbone=siglip, score="sigmoid", ensemble="embeddings")
+    assert replace(there, classifier=classifier)(photo, WORDS).steps
 
 
 @pytest.mark.parametrize("ensemble", ENSEMBLES)
