@@ -27,9 +27,12 @@ STEP = """
 import sys, warnings
 warnings.simplefilter("ignore")
 import numpy as np
+import torch
 from pathlib import Path
 from skimage import data
 import carlab
+
+torch.set_num_threads(1)  # the profiler sees one thread: nothing may be drawn in another
 
 try:  # a checkout whose random CLIPs are not in the package
     import benchmarks.random_clip

@@ -30,7 +30,7 @@ def run(command: str) -> str:
     sys.stderr.write(f"{command}\n")
     program, *arguments = shlex.split(command)
     if program == "carlab":
-        arguments = ["-m", "carlab", *arguments]
+        arguments = ["-m", "carlab.cli", *arguments]
     done = subprocess.run(  # noqa: S603 - our own commands
         [sys.executable, *arguments], check=True, stdout=subprocess.PIPE, text=True, cwd=DOCS.parent
     )

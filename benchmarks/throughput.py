@@ -58,7 +58,7 @@ def make_images(root: Path, number: int) -> None:
 
 def watch(command: str, out: Path, images: int) -> tuple[float, dict[int, int]]:
     """Run a `carlab` command; return its seconds, and its memory at each tenth of the images."""
-    program = [sys.executable, "-m", "carlab", *shlex.split(command)]
+    program = [sys.executable, "-m", "carlab.cli", *shlex.split(command)]
     memory: dict[int, int] = {}
     start = time.monotonic()
     process = subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # noqa: S603 - ours

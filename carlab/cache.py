@@ -43,7 +43,10 @@ class Cache:
         self._lock = Lock()  # the Lab computes in a thread of its own
 
     def get(self, key: Hashable, make: Callable[[], V]) -> V:
-        """Return the value of `key`; where it is missing, store and return what `make()` returns."""
+        """Return the value of `key`; where it is missing, store and return what `make()` returns.
+
+        Of threads that make one value at the same time, all return that of the first to be done.
+        """
         if open_edits.get():
             return make()
         with self._lock:
@@ -51,7 +54,7 @@ class Cache:
                 return self._values[key]
         value = make()
         with self._lock, suppress(ValueError):  # larger than the whole cache
-            self._values[key] = value
+            value = self._values.setdefault(key, value)
         return value
 
     def get_all(self, keys: Sequence[K], make: Callable[[list[K]], Sequence[V]]) -> list[V]:

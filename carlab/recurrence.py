@@ -217,6 +217,12 @@ class Run:
         self.patterns = recorded_patterns()
         self.cost, self.end = Recording(), Recording(self.patterns)
         self.inputs = photo.prepare(model.proposer, model.classifier, self.queries, self.background)
+        on = getattr(model.prompter, "on", None)
+        self.threads = THREADS if on else 1
+        self.prompt = partial(model.prompter, photo.image)
+        if on:
+            with collect(self.cost), timed("prompt"):
+                self.prompt = photo.cache.get(("on", model.prompter), lambda: on(photo.image))
 
     def draw(self) -> None:
         """Propose a mask for every active query, and draw each onto the image."""
@@ -225,7 +231,7 @@ class Run:
             with timed("propose"):
                 self.proposal = self.model.proposer(self.inputs.proposals, self.active, len(self.steps))
             with timed("prompt"):
-                self.prompted = self._prompted(self.proposal.masks)
+                self.prompted = in_threads(self._prompted, list(self.proposal.masks), self.threads)
             drawn = np.stack([prompted.image for prompted in self.prompted])
             self.images = probe("classify.pictures", drawn)
         if self.images is not drawn:  # edited
@@ -285,27 +291,15 @@ class Run:
             passes=self.cost.passes,
         )
 
-    def _prompted(self, masks: Maps) -> list[Prompted]:
-        """Draw soft masks, several at once; those that exceed eta in the same pixels share an image."""
-        model, image, get = self.model, self.photo.image, self.photo.cache.get
-        on = getattr(model.prompter, "on", None)
-        draw = get(("on", model.prompter), lambda: on(image)) if on else partial(model.prompter, image)
-
-        def one(mask: Float32[np.ndarray, "i j"]) -> tuple[Any, Prompted]:
-            # No more full-size masks than threads: at 12 megapixels a hundred would not fit.
-            region = cache(lambda: resize(mask, *image.shape[:2]) > model.mask_threshold)
-            soft = ("region", model.mask_threshold, mask.shape, blake2b(mask.tobytes()).digest())
-            pixels = get(soft, lambda: blake2b(np.packbits(region()).tobytes()).digest())
-            key = ("prompted", model.prompter, model.classifier, pixels)
-            return key, get(key, lambda: Prompted(model.classifier.preprocess(draw(region()))))
-
-        drawn = in_threads(one, list(masks)) if on else map(one, masks)
-        # Two threads may have drawn one region at the same time: the prompted image in the cache is the one.
-        return [get(key, partial(_itself, prompted)) for key, prompted in drawn]
-
-
-def _itself(prompted: Prompted) -> Prompted:
-    return prompted
+    def _prompted(self, mask: Float32[np.ndarray, "i j"]) -> Prompted:
+        """Draw a soft mask; masks that exceed eta in the same pixels share an image."""
+        model, get = self.model, self.photo.cache.get
+        # No more full-size masks than threads: at 12 megapixels a hundred would not fit.
+        region = cache(lambda: resize(mask, *self.photo.image.shape[:2]) > model.mask_threshold)
+        soft = ("region", model.mask_threshold, mask.shape, blake2b(mask.tobytes()).digest())
+        pixels = get(soft, lambda: blake2b(np.packbits(region()).tobytes()).digest())
+        key = ("prompted", model.prompter, model.classifier, pixels)
+        return get(key, lambda: Prompted(model.classifier.preprocess(self.prompt(region()))))
 
 
 def recur(runs: Sequence[Run], batch: int) -> None:
@@ -354,12 +348,12 @@ def embed(runs: Sequence[Run], batch: int) -> None:
                 owners[prompted].step.add(cost, 1 / len(part))
 
 
-def in_threads(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """Call a function on every item, several at once where there are cores; the open hooks are those of here.
+def in_threads(function: Callable[[T], R], items: Sequence[T], most: int) -> list[R]:
+    """Call a function on every item, up to `most` at once where there are cores, with the hooks of here.
 
     NumPy and Pillow let other threads work while they do.
     """
-    threads = min(THREADS, torch.get_num_threads(), len(items))
+    threads = min(most, torch.get_num_threads(), len(items))
     if threads < 2:
         return [function(item) for item in items]
     with ThreadPoolExecutor(threads) as pool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from carlab.errors import SettingError, check_choice
 from carlab.queries import BACKGROUNDS, check_background
-from carlab.stages.base import SCORES
+from carlab.stages.base import SCORE_KINDS
 from carlab.stages.prompter import PROMPTS, prompts
 from carlab.stages.refiner import DenseCrf, NoRefiner
 from carlab.stages.regions import SAM_HQ, SUPERPIXELS, RegionMatch
@@ -271,7 +271,7 @@ _ROWS = (
     Setting(
         "score", "classifier.score", str,
         "Score of a query: its share among the active ones, or absolute (sigmoid; needs a SigLIP).",
-        choices=SCORES,
+        choices=SCORE_KINDS,
     ),
     Setting(
         "refer", "proposer.compete", bool, "Each query against the background alone.",

@@ -3,7 +3,7 @@
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Thread
+from threading import Barrier, Thread
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,21 @@ def test_while_an_edit_is_open_nothing_is_served_and_nothing_stored() -> None:
         assert cache.get_all(["a", "c"], lambda missing: ["edited"] * len(missing)) == ["edited"] * 2
     assert cache.get_all(["a"], refuse) == ["clean"]
     assert cache.get_all(["b", "c"], lambda missing: ["clean"] * len(missing)) == ["clean"] * 2
+
+
+def test_threads_that_make_a_value_at_the_same_time_get_one() -> None:
+    cache, both, got = Cache(), Barrier(2), []
+
+    def make() -> object:
+        both.wait(timeout=30)
+        return object()
+
+    threads = [Thread(target=lambda: got.append(cache.get("a", make))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got[0] is got[1] is cache.get("a", refuse)
 
 
 def test_what_was_used_longest_ago_goes_first() -> None:

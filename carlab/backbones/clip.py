@@ -28,20 +28,9 @@ class Clip(Vit):
         features = self.model.get_text_features(**batch).pooler_output
         return functional.normalize(features, dim=-1)
 
-    def _first(
-        self, patches: Float[Tensor, "m n c"], positions: Float[Tensor, "k c"]
-    ) -> Float[Tensor, "m k c"]:
-        class_tokens = self._vision.embeddings.class_embedding.expand(len(patches), 1, -1)
-        return self._vision.pre_layrnorm(torch.cat([class_tokens, patches], dim=1) + positions)
-
-    def _pool(self, tokens: Float[Tensor, "m k c"]) -> Float[Tensor, "m d"]:
-        """Read the class token."""
-        return self.model.visual_projection(self._vision.post_layernorm(tokens[:, 0]))
-
-    def _pool_patches(self, tokens: Float[Tensor, "k c"]) -> Float[Tensor, " d"]:
-        """Read the mean over the patch tokens, as released, not the class token."""
-        pooled = self._single(self._vision.post_layernorm)(tokens[1:]).mean(0)
-        return self._single(self.model.visual_projection)(pooled)
+    @property
+    def _head(self) -> torch.nn.Module:
+        return self.model.visual_projection
 
 
 def load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, **options: Any) -> Clip:

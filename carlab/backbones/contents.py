@@ -8,7 +8,7 @@ from zipfile import is_zipfile
 
 INDEX = ".index.json"
 """Ending of a file that names the shards of the weights."""
-FORMATS = {
+WEIGHTS_OF = {
     "config.json": (
         *("model.safetensors", f"model.safetensors{INDEX}"),
         *("pytorch_model.bin", f"pytorch_model.bin{INDEX}"),
@@ -26,7 +26,12 @@ PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
 WITHOUT_TEXT = ("sam", "sam_hq")
 OPEN_CLIP = "open_clip"
 
-SMALL = (*FORMATS, *(name for names in TOKENIZERS for name in names), *TOKENIZER_NOTES, *PREPROCESSORS)
+SMALL_FILES = (
+    *WEIGHTS_OF,
+    *(name for names in TOKENIZERS for name in names),
+    *TOKENIZER_NOTES,
+    *PREPROCESSORS,
+)
 HEADER_LIMIT = 100_000_000
 """Bytes of a safetensors header, by its specification."""
 TAIL = 64
@@ -57,7 +62,7 @@ def inspect(files: Mapping[str, Path]) -> Contents:
     whole = {name for name in relevant(files) if is_whole(name, files[name])}
     shards = {name: shards_of(files[name]) for name in whole if name.endswith(INDEX)}
     usable = {name for name in whole if whole.issuperset(shards.get(name, ()))}
-    config, chosen = choose({name: read_json(files[name]) for name in FORMATS if name in whole}, usable)
+    config, chosen = choose({name: read_json(files[name]) for name in WEIGHTS_OF if name in whole}, usable)
     kind = kind_of(config)
     lacking = [] if config else ["config.json"]
     if chosen is None:
@@ -79,11 +84,11 @@ def choose(configs: Mapping[str, Any], names: Collection[str]) -> tuple[dict[str
     """Return the configuration and the weights to load: transformers' format first, safetensors first."""
     fitting = {
         name: configs[name]
-        for name in FORMATS
+        for name in WEIGHTS_OF
         if isinstance(configs.get(name), dict) and FORMAT_KEYS[name] in configs[name]
     }
     for name, config in fitting.items():
-        for weights in FORMATS[name]:
+        for weights in WEIGHTS_OF[name]:
             if weights in names:
                 return config, weights
     return next(iter(fitting.values()), {}), None
@@ -115,7 +120,7 @@ def small_files(kind: str, names: Collection[str]) -> list[str]:
 
 def relevant(names: Iterable[str]) -> list[str]:
     """Return the names that a checkpoint may be made of: small files, weights, shards."""
-    return [name for name in names if name in SMALL or name.endswith((INDEX, ".safetensors", ".bin"))]
+    return [name for name in names if name in SMALL_FILES or name.endswith((INDEX, ".safetensors", ".bin"))]
 
 
 def shards_of(index: Path) -> tuple[str, ...]:
@@ -168,7 +173,7 @@ def _safetensors_size(stream: BinaryIO) -> int:
 
 
 def _weights_lacking(files: Mapping[str, Path], kind: str) -> str:
-    names = FORMATS["open_clip_config.json" if kind == OPEN_CLIP else "config.json"]
+    names = WEIGHTS_OF["open_clip_config.json" if kind == OPEN_CLIP else "config.json"]
     cut = [name for name in names if name in files]
     if not cut:
         return f"{names[0]} or {names[-1].removesuffix(INDEX)}"

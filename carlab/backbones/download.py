@@ -17,11 +17,12 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from carlab.backbones.cached import cache_folders, repository_folder
+from carlab.backbones.checkpoint import SHA256
 from carlab.backbones.contents import (
-    FORMATS,
     INDEX,
-    SMALL,
+    SMALL_FILES,
     TOKENIZER,
+    WEIGHTS_OF,
     choose,
     has_tokenizer,
     is_whole,
@@ -37,7 +38,6 @@ HUB_SECONDS = 6.0
 """How long a hub may say nothing. A download that moves, however slowly, goes on."""
 PAUSE = 0.5
 """Seconds before a connection that broke is made again."""
-SHA256 = re.compile("[0-9a-f]{64}")
 SAFE = re.compile(r"\w[\w.-]*")
 """What a hub may name a file in the cache: a hash, never a path."""
 
@@ -58,7 +58,7 @@ class RemoteFile(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class Download:
     """What a checkpoint needs of a repository, before anything is written.
 
     Parameters
@@ -144,7 +144,7 @@ class Plan:
 
 def plan(
     repository: str, revision: str, check_kind: Callable[[str], Any], converted: Collection[str | None] = ()
-) -> Plan:
+) -> Download:
     """Ask the hub what a checkpoint needs; `check_kind` raises if the model type is not wanted.
 
     Of the commits in `converted` the weights are cached, as the conversion bot made them.
@@ -162,7 +162,7 @@ def plan(
     def address(name: str) -> str:
         return hf_hub_url(repository, name, revision=commit)
 
-    configs = {name: read_remote(address(name)) for name in FORMATS if name in names}
+    configs = {name: read_remote(address(name)) for name in WEIGHTS_OF if name in names}
     config, weights = choose(configs, names)
     kind = kind_of(config)
     check_kind(kind)
@@ -173,7 +173,7 @@ def plan(
     shards = shard_names(read_remote(address(weights))) if weights.endswith(INDEX) else ()
     if lost := set(shards) - set(names):
         raise HubError(f"it lacks {len(lost)} shards that {weights} names ({min(lost)}, ...)")
-    config_name = next(name for name, formats in FORMATS.items() if weights in formats)
+    config_name = next(name for name, formats in WEIGHTS_OF.items() if weights in formats)
     parts = () if commit in converted else (weights, *shards)
     needed = [config_name, *small_files(kind, names), *parts]
 
@@ -184,8 +184,8 @@ def plan(
             raise HubError(f"the hub does not say how large {name} is")
         return RemoteFile(name, address(name), _safe(found.etag), size)
 
-    absent = tuple(name for name in SMALL if name not in names)
-    return Plan(repository, revision, commit, tuple(map(remote, needed)), absent)
+    absent = tuple(name for name in SMALL_FILES if name not in names)
+    return Download(repository, revision, commit, tuple(map(remote, needed)), absent)
 
 
 def check_room(folder: Path, missing: int) -> None:

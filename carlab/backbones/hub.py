@@ -17,7 +17,7 @@ from carlab.backbones.cached import (
 )
 from carlab.backbones.checkpoint import Checkpoint
 from carlab.backbones.contents import Contents, kind_of
-from carlab.backbones.download import Plan, plan
+from carlab.backbones.download import Download, plan
 from carlab.errors import BackboneError, reason
 
 OFFLINE_FLAGS = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
@@ -89,7 +89,7 @@ def find_cached(name: str, family: Family = ANY) -> Checkpoint | None:
     return next((_checked(name, *pair, family) for pair in whole), None)
 
 
-def plan_download(name: str, family: Family = ANY, note: str = "") -> Plan:
+def plan_download(name: str, family: Family = ANY, note: str = "") -> Download:
     """Ask the hub what a name needs, and how large it is. Nothing is written.
 
     Raises BackboneError if it cannot be reached, refuses, or has no such checkpoint.
@@ -108,7 +108,7 @@ def plan_download(name: str, family: Family = ANY, note: str = "") -> Plan:
         return plan(repository, revision or MAIN, lambda kind: family.check(name, kind), converted)
 
 
-def download(name: str, family: Family, planned: Plan) -> Checkpoint:
+def download(name: str, family: Family, planned: Download) -> Checkpoint:
     """Download what is missing of a plan, with a progress bar, and return the checkpoint.
 
     Raises BackboneError if it breaks off; what has come by then is kept, and gone on with the next time.

@@ -33,7 +33,7 @@ PARTS = {
 }
 """How names of tensors begin in open_clip and in transformers."""
 TRANSPOSED = ("visual.proj", "text_projection")
-LAYERS = {
+BLOCK_PARTS = {
     ".ln_1.": ".layer_norm1.",
     ".attn.out_proj.": ".self_attn.out_proj.",
     ".ln_2.": ".layer_norm2.",
@@ -48,7 +48,7 @@ MODEL = ("embed_dim", "vision_cfg", "text_cfg", "quick_gelu", "custom_text")
 VISION = {"layers": 12, "width": 768, "head_width": 64, "mlp_ratio": 4.0, "patch_size": 16, "image_size": 224}
 TEXT = {"layers": 12, "width": 512, "heads": 8, "mlp_ratio": 4.0, "context_length": 77, "vocab_size": 49408}
 """Keys of the configuration that are converted, with open_clip's defaults."""
-NEUTRAL: dict[str, tuple[Any, ...]] = {"pool_type": ("tok", "argmax"), "proj_type": ("linear",)}
+PLAIN: dict[str, tuple[Any, ...]] = {"pool_type": ("tok", "argmax"), "proj_type": ("linear",)}
 """Values of other keys that say what CLIP does anyway."""
 UNUSED = ("patch_dropout", "output_tokens", "pad_id", "eos_id", "hf_tokenizer_name", "pos_embed_type")
 """Keys that change nothing here: they act in training, or on parts that such a model has not."""
@@ -110,7 +110,7 @@ def unusual(part: dict[str, Any], known: Collection[str]) -> list[str]:
         f"{key}={value!r}"
         for key, value in part.items()
         if (isinstance(value, list) if key in known else value and key not in UNUSED)
-        and value not in NEUTRAL.get(key, ())
+        and value not in PLAIN.get(key, ())
     ]
 
 
@@ -158,6 +158,6 @@ def renamed(name: str) -> str:
     """
     start = next((part for part in PARTS if name.startswith(part)), "")
     new = PARTS[start] + name.removeprefix(start) if start else ""
-    for old, layer in LAYERS.items():
+    for old, layer in BLOCK_PARTS.items():
         new = new.replace(old, layer)
     return new

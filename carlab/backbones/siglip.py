@@ -45,17 +45,9 @@ class Siglip(Vit):
         features = self.model.get_text_features(input_ids=tokens.to(self.device)).pooler_output
         return functional.normalize(features, dim=-1)
 
-    def _first(
-        self, patches: Float[Tensor, "m n c"], positions: Float[Tensor, "n c"]
-    ) -> Float[Tensor, "m n c"]:
-        return patches + positions
-
-    def _pool(self, tokens: Float[Tensor, "m n c"]) -> Float[Tensor, "m d"]:
-        return self._vision.head(self._vision.post_layernorm(tokens))
-
-    def _pool_patches(self, tokens: Float[Tensor, "n c"]) -> Float[Tensor, " d"]:
-        head, norm = self._single(self._vision.head), self._single(self._vision.post_layernorm)
-        return head(norm(tokens)[None])[0]
+    @property
+    def _head(self) -> torch.nn.Module:
+        return self._vision.head
 
 
 def load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, **options: Any) -> Siglip:

@@ -87,7 +87,7 @@ class Vit:
     FAMILY: ClassVar[str] = "ViT"
     """First part of the name."""
     CLASS_TOKENS: ClassVar[int] = 0
-    """Tokens before those of the patches."""
+    """Tokens before those of the patches: 1, and a norm before the first block too; or 0."""
 
     # --- what a family overrides ---
 
@@ -95,18 +95,9 @@ class Vit:
         """Return unit-norm text embeddings; QueryError if a text has too many tokens."""
         raise NotImplementedError
 
-    def _first(
-        self, patches: Float[Tensor, "m n c"], positions: Float[Tensor, "k c"]
-    ) -> Float[Tensor, "m k c"]:
-        """Return the input of the first block."""
-        raise NotImplementedError
-
-    def _pool(self, tokens: Float[Tensor, "m k c"]) -> Float[Tensor, "m d"]:
-        """Return image embeddings from the output of a block, as trained."""
-        raise NotImplementedError
-
-    def _pool_patches(self, tokens: Float[Tensor, "k c"]) -> Float[Tensor, " d"]:
-        """Return the proposer's image embedding from the output of the last block, by `_single` modules."""
+    @property
+    def _head(self) -> torch.nn.Module:
+        """Module from the normed class token, or all normed tokens where there is none, to the embedding."""
         raise NotImplementedError
 
     def logits(self, images: Float[Tensor, "m d"], texts: Float[Tensor, "q d"]) -> Float[Tensor, "m q"]:
@@ -171,11 +162,14 @@ class Vit:
         )
 
     def tail(self, trunk: Trunk, activations: Float[Tensor, "n c"]) -> Float[Tensor, " d"]:
-        """Run the last block, and pool its output as the family does."""
+        """Run the last block, and embed its output."""
         tokens, class_token = trunk.state
         last = self._single(self._vision.encoder.layers[-1])
         attended, _ = attend(last.self_attn, torch.cat([class_token, activations]))
-        return self._pool_patches(mix(last, tokens + attended))
+        normed = self._single(self._vision.post_layernorm)(mix(last, tokens + attended))
+        head = self._single(self._head)
+        # As released, the mean over the patch tokens is read in place of the class token.
+        return head(normed[self.CLASS_TOKENS :].mean(0) if self.CLASS_TOKENS else normed[None]).view(-1)
 
     @torch.no_grad()
     def encode_images(
@@ -195,7 +189,8 @@ class Vit:
             tokens = self._embed(images)
             for block in blocks[: len(blocks) - skip_blocks]:
                 tokens = block(tokens, None)
-            return functional.normalize(self._pool(tokens), dim=-1)
+            read = tokens[:, 0] if self.CLASS_TOKENS else tokens
+            return functional.normalize(self._head(self._vision.post_layernorm(read)), dim=-1)
 
     @cached_property
     def _vision(self) -> Any:
@@ -237,7 +232,11 @@ class Vit:
         grid = (patches.shape[2], patches.shape[3])
         table = embeddings.position_embedding.weight
         positions = resize_positions(table, grid, self.positions, self.CLASS_TOKENS)
-        return self._first(patches.flatten(2).mT, positions)
+        tokens = patches.flatten(2).mT
+        if not self.CLASS_TOKENS:
+            return tokens + positions
+        class_tokens = embeddings.class_embedding.expand(len(tokens), self.CLASS_TOKENS, -1)
+        return self._vision.pre_layrnorm(torch.cat([class_tokens, tokens], dim=1) + positions)
 
 
 def attend(attention: Any, tokens: Float[Tensor, "n c"]) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n n"]]:

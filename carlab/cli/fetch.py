@@ -10,10 +10,10 @@ from carlab.errors import BackboneError, check_choice, reason
 from carlab.trace.show import printable, size_text, text_table
 
 if TYPE_CHECKING:
-    from carlab.backbones.download import Plan
+    from carlab.backbones.download import Download
     from carlab.backbones.hub import Family
 
-Names = Annotated[
+FetchNames = Annotated[
     list[str],
     typer.Argument(metavar="PRESET|NAME...", help="Presets, or hub names: org/name, org/name@revision."),
 ]
@@ -23,7 +23,7 @@ On a machine without a network: copy {0} there, set HF_HUB_CACHE to
 the copy and HF_HUB_OFFLINE to 1, and the same names and presets load. `carlab models` says what is whole."""
 
 
-def fetch(names: Names, dry_run: DryRun = False) -> None:
+def fetch(names: FetchNames, dry_run: DryRun = False) -> None:
     """Download what presets or models need; what is whole stays, and what broke off is gone on with."""
     wanted = list(dict.fromkeys(name for given in names for name in hub_names(given)))
     if not wanted:
@@ -86,7 +86,7 @@ def loadable() -> "Family":
     return Family("known", (*FAMILIES, *WITHOUT_TEXT))
 
 
-def planned(name: str, family: "Family") -> "Plan | None":
+def planned(name: str, family: "Family") -> "Download | None":
     """Show the files of a checkpoint, by the hub; None if it does not answer and all of them are here."""
     from carlab.backbones.hub import find_cached, plan_download
 

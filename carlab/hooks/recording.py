@@ -45,15 +45,15 @@ class Recording:
     ----------
     patterns
         Names or patterns of the probes to record.
-    wait
-        Called before each reading of the clock, see `measure`.
+    clock
+        Returns seconds, see `measure`.
     """
 
     patterns: tuple[str, ...] = ()
     probes: dict[str, np.ndarray] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     passes: dict[str, int] = field(default_factory=dict)
-    wait: Callable[[], None] | None = None
+    clock: Callable[[], float] = perf_counter
 
     def add(self, other: "Recording", share: float = 1.0) -> None:
         """Add the cost in `other`, or a share of it, to this one."""
@@ -101,7 +101,13 @@ def measure(wait: Callable[[], None] | None = None) -> AbstractContextManager[Re
         Called before each reading of the clock. A GPU computes after the call that asked for it has returned:
         give `torch.cuda.synchronize`, and each part is charged for its own work. That takes time itself.
     """
-    return collect(Recording(wait=wait))
+
+    def clock() -> float:
+        if wait is not None:
+            wait()
+        return perf_counter()
+
+    return collect(Recording(clock=clock))
 
 
 @contextmanager
@@ -155,12 +161,13 @@ def recorded_patterns() -> tuple[str, ...]:
 @contextmanager
 def timed(name: str, passes: int = 0) -> Iterator[None]:
     """Add the seconds spent inside the `with` to `name`, and so many forward passes."""
-    start = _now()
+    opened = _open.get()
+    starts = [recording.clock() for recording in opened]
     try:
         yield
     finally:
-        seconds = _now() - start
-        for recording in _open.get():
+        for recording, start in zip(opened, starts, strict=True):
+            seconds = recording.clock() - start
             recording.seconds[name] = recording.seconds.get(name, 0.0) + seconds
             if passes:
                 recording.passes[name] = recording.passes.get(name, 0) + passes
@@ -194,13 +201,6 @@ def as_numpy(value: Any) -> np.ndarray:
         tensor = value.detach().cpu()
         value = (tensor.float() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor).numpy()
     return np.array(value)
-
-
-def _now() -> float:
-    for recording in _open.get():
-        if recording.wait is not None:
-            recording.wait()
-    return perf_counter()
 
 
 def _checked(name: str, value: Any, new: Any) -> Any:

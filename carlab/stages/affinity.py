@@ -10,7 +10,7 @@ from torch import Tensor
 
 from carlab.errors import check_share
 from carlab.files.shapes import Maps
-from carlab.hooks import as_numpy, probe
+from carlab.hooks import probe
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Affinity:
             refined = torch.stack([transition @ cam for cam in inside])
         else:
             refined = inside @ transition.mT
-        return probe("affinity.refined", as_numpy(refined).astype(np.float32).reshape(cams.shape))
+        return probe("affinity.refined", refined.float().cpu().numpy().reshape(cams.shape))
 
     def boxes(self, cam: Float[np.ndarray, "i j"]) -> Bool[np.ndarray, "i j"]:
         """Return M, the union of the bounding boxes of a CAM in [0, 1]."""

@@ -53,7 +53,7 @@ class VisualPrompter(Protocol):
         ...
 
 
-SCORES = ("softmax", "sigmoid")
+SCORE_KINDS = ("softmax", "sigmoid")
 """What P_t holds: each query's share among the active ones, or an absolute score."""
 
 

@@ -14,7 +14,7 @@ from carlab.errors import BackboneError, SettingError, check_choice
 from carlab.files.pictures import resize
 from carlab.hooks import as_numpy, probe
 from carlab.queries import CLASSIFIER_TEMPLATES, check_template
-from carlab.stages.base import SCORES
+from carlab.stages.base import SCORE_KINDS
 
 FITS = ("squash", "pad", "crop")
 ENSEMBLES = ("embeddings", "probabilities")
@@ -70,7 +70,7 @@ class TemplateClassifier:
     def __post_init__(self) -> None:
         check_choice("an ensemble", self.ensemble, ENSEMBLES)
         check_choice("a fit", self.fit, FITS)
-        check_choice("a score", self.score, SCORES)
+        check_choice("a score", self.score, SCORE_KINDS)
         if self.score == "sigmoid" and not isinstance(self.backbone, SigmoidVlm):
             raise SettingError(
                 f'expected a model trained with a sigmoid for score="sigmoid", got {self.backbone.name}, '
@@ -128,8 +128,8 @@ class TemplateClassifier:
         """Return P_t, in [0, 1]: row = prompted image, column = active query; by softmax rows sum to 1."""
         place = self.backbone.device
         images, some = (torch.from_numpy(rows).to(place) for rows in (embeddings, texts[:, active]))
-        logits = as_numpy(torch.stack([self.backbone.logits(images, rows) for rows in some]))
-        logits = probe("classify.logits", logits)
+        logits = torch.stack([self.backbone.logits(images, rows) for rows in some])
+        logits = probe("classify.logits", logits.cpu().numpy())
         if self.score == "sigmoid":
             probs = expit(logits).mean(axis=0)
         elif self.ensemble == "embeddings":

@@ -14,8 +14,6 @@ from carlab.stages.lattice import Lattice, mean_field
 if TYPE_CHECKING:
     from carlab.stages.refiner import DenseCrf, Inference
 
-LEAST = 1e-5
-"""Probability below which pydensecrf cuts too, so that no unary energy is infinite."""
 SMOOTHNESS_BYTES = 2**27
 """Limit of the cache of smoothness kernels, which depend on the size of the image alone: two or three."""
 
@@ -33,7 +31,7 @@ def inference(crf: "DenseCrf", image: Image) -> "Inference":
             small = torch.from_numpy(masks).to(crf.device)  # fewer bytes travel
             soft = interpolated(small, rows, columns)
             likely = torch.cat([(1 - soft.amax(dim=0, keepdim=True)) ** crf.background_power, soft])
-        unary = -likely.clamp(min=LEAST, max=1).log()
+        unary = -likely.clamp(min=crf.LEAST, max=1).log()
         return mean_field(unary.flatten(1), lattices, crf.iterations).view_as(likely)
 
     return infer

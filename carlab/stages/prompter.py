@@ -103,7 +103,9 @@ class Drawing:
             return self.image
         drawn = self.image
         if self.outside is not self.image:
-            drawn = _inside_of(region, self.image, self.outside)
+            # np.where by bits, in a third of its time: 255 in the region, 0 elsewhere.
+            inside = np.negative(region.view(np.uint8)).repeat(3, axis=1).reshape(drawn.shape)
+            drawn = self.outside ^ ((drawn ^ self.outside) & inside)
         for prompt in self.prompts:
             drawn = prompt.draw(drawn, region)
         return drawn
@@ -138,7 +140,7 @@ class Fade(Prompt):
 
     def draw(self, image: Image, region: Mask) -> Image:
         """Keep the inside."""
-        return _inside_of(region, image, self.faded(image))
+        return Drawing(image, self.faded(image), ())(region)
 
 
 @dataclass(frozen=True)
@@ -380,12 +382,6 @@ def prompts(names: Iterable[str]) -> Prompt:
         )
     parts = [PROMPTS[name]() for name in names]
     return parts[0] if len(parts) == 1 else Combined(tuple(parts))
-
-
-def _inside_of(region: Mask, image: Image, outside: Image) -> Image:
-    """Return `image` in the region and `outside` elsewhere: `np.where`, by bits in a third of its time."""
-    inside = np.negative(region.view(np.uint8)).repeat(3, axis=1).reshape(image.shape)  # 255 or 0
-    return outside ^ ((image ^ outside) & inside)
 
 
 def _check_engine(engine: DrawEngine) -> None:

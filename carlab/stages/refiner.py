@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from math import sqrt
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float32
@@ -15,10 +15,8 @@ from carlab.files.pictures import resize, resize_maps
 from carlab.files.shapes import Image, Maps, Masks
 from carlab.hooks import as_numpy, timed
 
-Engine = Literal["auto", "pydensecrf", "torch"]
+CrfEngine = Literal["auto", "pydensecrf", "torch"]
 RELEASE_MEAN_BGR = (104.008, 116.669, 122.675)
-LEAST = 1e-5
-"""Probability below which pydensecrf cuts, so that no unary energy is infinite."""
 
 Inference = Callable[[Maps, int, int], Any]
 """From soft masks, rows and columns to the marginals (l, h, w) on one image, where the engine has them."""
@@ -105,8 +103,11 @@ class DenseCrf:
     colour_deviation: float = 3.0
     bilateral_weight: float = 4.0
     max_volume: int = 32_000_000
-    engine: Engine = "auto"
+    engine: CrfEngine = "auto"
     device: str = "cpu"
+
+    LEAST: ClassVar[float] = 1e-5
+    """Probability below which both engines cut, so that no unary energy is infinite."""
 
     def __post_init__(self) -> None:
         deviations = self.smooth_deviation, self.bilateral_deviation, self.colour_deviation
@@ -115,7 +116,7 @@ class DenseCrf:
                 f"expected a positive background power, positive deviations and 1 or more iterations, got "
                 f"{self.background_power}, {deviations} and {self.iterations}; the defaults are the paper's"
             )
-        check_choice("an engine of the CRF", self.engine, get_args(Engine))
+        check_choice("an engine of the CRF", self.engine, get_args(CrfEngine))
         if self.device != "cpu":
             from carlab.backbones.registry import check_device
 
@@ -190,7 +191,7 @@ class DenseCrf:
 
         probs = self.probabilities(masks, rows, columns)
         crf = DenseCRF2D(columns, rows, len(probs))
-        crf.setUnaryEnergy(unary_from_softmax(probs, clip=LEAST))
+        crf.setUnaryEnergy(unary_from_softmax(probs, clip=self.LEAST))
         crf.addPairwiseGaussian(sxy=self.smooth_deviation, compat=self.smooth_weight)
         crf.addPairwiseBilateral(
             sxy=self.bilateral_deviation,

@@ -16,7 +16,7 @@ from carlab.errors import CarlabError
 
 def shell(*words: str) -> subprocess.CompletedProcess[str]:
     """A real process, with time enough on a machine that is busy."""
-    command = [sys.executable, "-m", "carlab", *words]
+    command = [sys.executable, "-m", "carlab.cli", *words]
     return subprocess.run(command, capture_output=True, text=True, timeout=900)
 
 

@@ -43,7 +43,7 @@ def photos(tmp_path: Path, photo: np.ndarray) -> Path:
 
 def carlab(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """A real process: what reaches the shell."""
-    command = [sys.executable, "-m", "carlab", *words]
+    command = [sys.executable, "-m", "carlab.cli", *words]
     return subprocess.run(
         command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
     )

@@ -114,7 +114,7 @@ def test_a_kill_loses_only_what_was_in_work(tmp_path: Path) -> None:
 
 def start_command(root: Path, out: Path) -> "Popen[bytes]":
     command = ["eval", "folder", "--root", str(root), "--preset", "offline", "-o", str(out)]
-    program = [sys.executable, "-m", "carlab", *command]
+    program = [sys.executable, "-m", "carlab.cli", *command]
     return Popen(program, stdout=DEVNULL, stderr=DEVNULL)
 
 

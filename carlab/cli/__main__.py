@@ -1,4 +1,4 @@
-"""`python -m carlab`: the command line of this Python."""
+"""`python -m carlab.cli`: the command line of this Python."""
 
 from carlab.cli.app import main
 
