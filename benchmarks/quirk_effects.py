@@ -1,6 +1,7 @@
 """Measure what each quirk of the release does; writes the tables of docs/fidelity.md.
 
-    python -m benchmarks.quirk_effects ../shared [IMAGES]
+    python -m benchmarks.quirk_effects ../shared golden
+    python -m benchmarks.quirk_effects ../shared voc [IMAGES]
 
 On the golden cases each quirk is switched off alone, in the `reference`
 preset; on VOC 2012 train images each is switched on alone, in the
@@ -178,16 +179,13 @@ def voc_table(root: Path, images: int) -> str:
     return "\n".join(lines)
 
 
-def main(shared: str, images: str = "80") -> None:
-    """Write both tables into the page."""
-    root = Path(shared)
-    tables = (
-        "### On the golden cases\n",
-        golden_table(root / "golden"),
-        "\n### On VOC 2012 train images, offline backbone\n",
-        voc_table(root / "data", int(images)),
-    )
-    write("fidelity.md", f"quirk_effects ../shared {images}", "\n".join(tables), section="quirk_effects")
+def main(shared: str, section: str, images: str = "80") -> None:
+    """Write one of both tables into the page."""
+    root, command = Path(shared), f"quirk_effects ../shared {section}"
+    if section == "golden":
+        write("fidelity.md", command, golden_table(root / "golden"))
+    else:
+        write("fidelity.md", f"{command} {images}", voc_table(root / "data", int(images)), section=command)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from benchmarks.fidelity import (
     run_case,
     run_cases,
 )
+from benchmarks.fidelity_threads import CONDITIONS, run
 from benchmarks.quirk_effects import OFF
 from carlab.cli.app import app
 from carlab.errors import DatasetError
@@ -195,19 +196,19 @@ def test_a_pixel_at_eta_is_counted_and_the_rest_judged(
     image = load_file(folder / "case000.safetensors")["image"]
     bits = np.random.default_rng(0)
 
-    def run(eta: float) -> Trace:
+    def traced(eta: float) -> Trace:
         with record("affinity.refined"), edit("affinity.refined", lambda maps: maps * scale):
             return build(case | {"mask_threshold": eta}, *pair)(image, case["queries"])
 
     scale = np.ones((), np.float32)
-    trace = run(0.4)
+    trace = traced(0.4)
     here = trace.masks(0)
     scale = (1 + 1e-7 * bits.standard_normal(trace.steps[0].cams.shape[1:])).astype(np.float32)
-    there = run(0.4).masks(0)
+    there = traced(0.4).masks(0)
     apart = np.where(np.abs(here - 0.5) < 0.3, np.abs(here - there), 0)
     pixel = np.unravel_index(apart.argmax(), apart.shape)
     eta = float(here[pixel] + there[pixel]) / 2
-    trace = run(eta)
+    trace = traced(eta)
     golden = {"image": image}
     for t, step in enumerate(trace.steps):
         golden |= {
@@ -245,6 +246,12 @@ def test_a_wrong_model_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> None
     rows = list(run_cases(OWN))
     assert not all_hold(rows)
     assert [row.name for row in rows if not row.holds]
+
+
+def test_they_hold_without_vector_instructions() -> None:
+    """In a process of its own: the instruction set is chosen once, when torch is loaded."""
+    held, _, _ = run(None, CONDITIONS["no vector instructions"])
+    assert held == "5 of 5 cases hold"
 
 
 def test_another_kept_set_is_seen(cases: Path, tmp_path: Path) -> None:
