@@ -21,7 +21,7 @@ from benchmarks.measured import write
 from carlab.metrics.intervals import Interval, Terms, interval, paired_interval
 
 IMAGES = (40, 80, 500)
-RESAMPLES = 1000
+RESAMPLES = 500
 SEED = 12
 
 FREQUENCIES = {
@@ -209,12 +209,12 @@ def table(data_sets: int) -> str:
         cells = [f"{100 - low - high:.1f} ({low:.1f}, {high:.1f})" for low, high in both]
         title = f"{'difference: ' if paired else ''}{name}"
         lines.append(f"| {title} | {images} | {' | '.join(cells)} |")
-    return f"{data_sets} data sets a row.\n\n" + "\n".join(lines)
+    return "\n".join(lines)
 
 
 def main(data_sets: str = "1000") -> None:
     """Write the table into the page."""
-    write("metrics.md", "coverage", table(int(data_sets)))
+    write("metrics.md", f"coverage {data_sets}", table(int(data_sets)), section="coverage")
 
 
 if __name__ == "__main__":
