@@ -89,13 +89,15 @@ def fidelity(
 
     rows = list(run_cases(folder or OWN))
     kinds = list(BOUNDS)
-    head = ("case", *kinds, "kept", "at eta", "chain", "holds")
+    head = ("case", *kinds, "kept", "at eta", "equal", "holds")
     bounds = ("bound", *(f"{value:.0e}" for value in BOUNDS.values()), "equal", "", "", "")
     typer.echo(text_table([bounds, *(line(row, kinds) for row in rows)], head))
     final = [row.differences["final"] for row in rows if "final" in row.differences]
     held = sum(row.holds for row in rows)
     mean = sum(final) / len(final) if final else 0.0
+    rounded = [sum(getattr(row, kind) > 0 for row in rows) for kind in ("flipped", "equal")]
     typer.echo(f"\n{held} of {len(rows)} cases hold")
+    typer.echo(f"by rounding: {rounded[0]} with mask pixels at eta, {rounded[1]} with equal masks")
     typer.echo(f"final pixels that differ: {mean:.1e} on average (bound {MEAN_FINAL:.0e})")
     if not all_hold(rows):
         raise typer.Exit(1)
@@ -104,12 +106,11 @@ def fidelity(
 def line(row: "Row", kinds: list[str]) -> tuple[str, ...]:
     """Return a row of the table: differences, "-" where the case does not have them."""
     cells = [f"{row.differences[kind]:.1e}" if kind in row.differences else "-" for kind in kinds]
-    chain = "-" if row.chain is None else f"{row.chain:.1e}"
     return (
         row.name,
         *cells,
         "yes" if row.kept else "NO",
         str(row.flipped or ""),
-        chain,
+        str(row.equal or ""),
         "yes" if row.holds else "NO",
     )

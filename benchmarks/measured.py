@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -11,17 +12,22 @@ DOCS = Path(__file__).parents[1] / "docs"
 END = "<!-- end -->\n"
 
 
-def write(page: str, command: str, text: str, where: str = "") -> None:
+def write(page: str, command: str, text: str, where: str = "", section: str = "") -> None:
     """Replace what stands in a page of docs/ between the mark of the command that measured it and its end.
 
     Parameters
     ----------
+    command
+        All of it after `python -m benchmarks.`: the mark names it as it was called.
     where
         The machine that measured it; "": this one.
+    section
+        How the command begins that stands in the mark now, where the rest may differ; "": all of it.
     """
-    path, mark = DOCS / page, f"<!-- measured: python -m benchmarks.{command} -->\n"
-    head, rest = path.read_text().split(mark)
-    tail = rest.split(END, 1)[1]
+    path = DOCS / page
+    begins = re.escape(section) + r"[^\n]*" if section else re.escape(command)
+    head, rest = re.split(rf"<!-- measured: python -m benchmarks\.{begins} -->\n", path.read_text())
+    mark, tail = f"<!-- measured: python -m benchmarks.{command} -->\n", rest.split(END, 1)[1]
     path.write_text(f"{head}{mark}\n{text}\n\nOn {where or machine()}.\n\n{END}{tail}")
 
 

@@ -155,8 +155,9 @@ def commands(data: str, runs: str) -> dict[str, tuple[str, list[str], str]]:
         ),
         "video": (
             "DAVIS 2016, every frame by itself",
-            [f"carlab eval davis16 --root {data} --split all --preset offline/voc -o {runs}/video"],
-            f"carlab report {runs}/video",
+            [f"carlab eval {name} --root {data} --split all --preset offline/voc -o {runs}/{out}"
+             for name, out in (("davis16", "video"), ("davis16-distractors", "video-distractors"))],
+            f"carlab report {runs}/video {runs}/video-distractors",
         ),
         "ablations": (
             f"Ablations, the first {IMAGES} images of VOC 2012 val, one change at a time",
@@ -171,7 +172,7 @@ def main(data: str, runs: str, *sections: str) -> None:
     known = commands(data, runs)
     for section in sections or (*known, "paper"):
         if section == "paper":
-            write("results.md", "results paper", paper(data, runs))
+            write("results.md", "results DATA RUNS paper", paper(data, runs))
             continue
         title, first, last = known[section]
         for command in first:
@@ -180,7 +181,7 @@ def main(data: str, runs: str, *sections: str) -> None:
         shown = shown.replace(data, "DATA").replace(runs, "RUNS")
         write(
             "results.md",
-            f"results {section}",
+            f"results DATA RUNS {section}",
             f"### {title}\n\n{shown}\n\n{run(f'{last} --format markdown')}",
         )
 

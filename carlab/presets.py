@@ -179,10 +179,10 @@ def _backbones(
 
 
 def _offline(dataset: str, f: FrozenVlm, g: FrozenVlm) -> ClipAsRnn:
-    """Build the embedded default: no network, no CLIP. Numbers tuned on VOC 2012 train images alone.
+    """Build the embedded default: no network, no CLIP. Numbers tuned on VOC 2012 train (docs/tuning.md).
 
     Among a few queries a wrong one needs a higher threshold than among the 20 of a data set: that is the only
-    difference between "offline" and "offline/voc".
+    difference between "offline" and "offline/voc"; the higher one was chosen, not tuned.
     """
     return ClipAsRnn(
         proposer=GradCam(f, affinity=Affinity(0.2), template="{}"),

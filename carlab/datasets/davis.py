@@ -53,15 +53,18 @@ def ref_davis(root: Path, split: str, *, year: int) -> Dataset:
     return _frames(f"ref-davis{year % 100}", split, home, meant)
 
 
-def davis16(root: Path, split: str) -> Dataset:
+def davis16(root: Path, split: str, *, distractors: bool = False) -> Dataset:
     """Read DAVIS 2016, which has no expressions: the query is the name of the video, "-" as a blank.
 
-    No published protocol: useful to inspect a model where there are no expressions. The split "all" is every
-    folder of frames.
+    No published protocol: useful to inspect a model where there are no expressions. With one query no score
+    is compared with another, and nothing is filtered; with `distractors` the names of the other videos are
+    queries too. The split "all" is every folder of frames.
     """
     home = find_root(root, ("DAVIS",), "JPEGImages/480p")
     meant = {video: [Meant("0", 0, video.replace("-", " "))] for video in _videos(home, split, 2016)}
-    return _frames("davis16", split, home, meant)
+    if not distractors:
+        return _frames("davis16", split, home, meant)
+    return _frames("davis16-distractors", split, home, meant, [names[0].text for names in meant.values()])
 
 
 def _videos(home: Path, part: str, year: int) -> list[str]:
@@ -89,8 +92,10 @@ def _read_expressions(file: Path) -> dict[str, list[tuple[int, str]]]:
     return found
 
 
-def _frames(name: str, split: str, home: Path, meant: Mapping[str, Sequence[Meant]]) -> Dataset:
-    """Return a data set of every frame of these videos."""
+def _frames(
+    name: str, split: str, home: Path, meant: Mapping[str, Sequence[Meant]], others: Sequence[str] = ()
+) -> Dataset:
+    """Return a data set of every frame of these videos; `others` are queries that compete in each."""
     images, masks = home / "JPEGImages" / "480p", home / "Annotations" / "480p"
     ids = [
         f"{video}/{frame.stem}"
@@ -107,6 +112,8 @@ def _frames(name: str, split: str, home: Path, meant: Mapping[str, Sequence[Mean
             labels = read_index(mask, "a mask of objects")
             return np.stack([labels > 0 if number == 0 else labels == number for number in numbers])
 
-        return Sample(identity, images / f"{identity}.jpg", truth, texts, objects, video=video)
+        wrong = tuple(text for text in others if text not in texts)
+        image = images / f"{identity}.jpg"
+        return Sample(identity, image, truth, texts, objects, video=video, distractors=wrong)
 
     return Dataset(name, "video", split, tuple(ids), find)

@@ -49,6 +49,8 @@ class Sample:
     """Reads the truth of each expression as the released code takes it, where that differs."""
     video: str | None = None
     """The video of a frame."""
+    distractors: tuple[str, ...] = ()
+    """Queries of every run that refer to nothing in the image: their masks belong to no object."""
 
     @property
     def members(self) -> dict[str, list[int]]:

@@ -56,6 +56,7 @@ DATASETS: dict[str, Reader] = {
         refer.coco_referring, ("val2017",), "SPLIT/*.jpg, annotations/{instances,referring}_SPLIT.json"
     ),
     "davis16": Reader(davis.davis16, ("val", "train", "all"), _DAVIS),
+    "davis16-distractors": Reader(partial(davis.davis16, distractors=True), ("val", "train", "all"), _DAVIS),
     "ref-davis16": Reader(partial(davis.ref_davis, year=2016), *_REF_DAVIS),
     "ref-davis17": Reader(partial(davis.ref_davis, year=2017), *_REF_DAVIS),
     "folder": Reader(plain.own_folder, (".",), "images/, masks/*.png, names.txt"),

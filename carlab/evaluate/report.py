@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from carlab.errors import RunError, SettingError
 from carlab.evaluate.summary import Summary, difference
-from carlab.metrics.bootstrap import Interval
+from carlab.metrics.intervals import Interval
 from carlab.trace.show import text_table
 
 MOST_COLUMNS = 6
@@ -155,6 +155,6 @@ def percent(value: float, sign: str = "", none: str = "") -> str:
 
 
 def _shown(interval: Interval, sign: str = "") -> str:
-    """Return an interval such as `41.2 [38.0, 44.1]`, in percent; "" if there is none."""
+    """Return a score such as `41.2 [38.0, 44.1]` in percent, or `41.2`; "" if there is none."""
     value, low, high = (percent(number, sign) for number in interval)
-    return value and f"{value} [{low}, {high}]"
+    return f"{value} [{low}, {high}]" if low else value

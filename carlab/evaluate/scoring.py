@@ -38,7 +38,7 @@ def runs_of(dataset: Dataset, sample: Sample) -> list[tuple[int, list[str]]]:
         numbers = range(len(dataset.passes))
         return [(n, [dataset.queries[index] for index in classes_of(dataset, sample, n)]) for n in numbers]
     groups = ([sample.expressions[k] for k in positions] for positions in sample.members.values())
-    return [(0, list(dict.fromkeys(group))) for group in groups]
+    return [(0, list(dict.fromkeys([*group, *sample.distractors]))) for group in groups]
 
 
 def true_classes(truth: Int[np.ndarray, "h w"]) -> list[int]:
@@ -140,7 +140,8 @@ def _found(sample: Sample, traces: Sequence[Trace | None], size: tuple[int, ...]
         for position in positions:
             masks[position] = kept.get(sample.expressions[position], False)
         last = trace.steps[-1]
-        whole[:] = referring.merge_released(trace.refined, last.scores[last.kept].tolist())
+        own = np.array([query not in sample.distractors for query in trace.found], dtype=bool)
+        whole[:] = referring.merge_released(trace.refined[own], last.scores[last.kept][own].tolist())
     return _Found(masks, merged)
 
 

@@ -13,15 +13,15 @@ from jaxtyping import Num
 from carlab.errors import RunError
 from carlab.evaluate.folder import RunFolder
 from carlab.metrics import referring, semantic
-from carlab.metrics.bootstrap import Interval, interval
+from carlab.metrics.intervals import Interval, Terms, interval, paired_interval
 from carlab.metrics.kept import Kept, kept_by_step
 from carlab.metrics.semantic import Tally
 
 Records = Sequence[Mapping[str, Any]]
-Metric = Callable[[Num[np.ndarray, " m"]], float]
-"""From a sum of rows to a score."""
+Metric = Callable[[Num[np.ndarray, "n m"]], Terms]
+"""From rows to the terms of a score."""
 Counts = tuple[Num[np.ndarray, "n m"], dict[str, Metric]]
-"""A row for each image (or video), and the scores of their sum."""
+"""A row for each image (or video), and the scores by name."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Summary:
     records
         Of the images that did not fail, sorted by id.
     rows, metrics
-        Counts of each image (or each video), and the function from their sum to each score, by name; the
-        first is the headline.
+        Counts of each image (or each video), and the function from them to each score, by name; the first is
+        the headline.
     failed
         Errors by image.
     """
@@ -80,7 +80,7 @@ class Summary:
     @classmethod
     def of(cls, folder: RunFolder, ids: Sequence[str]) -> "Summary":
         """Summarise the records of those images that have one."""
-        # The bootstrap draws rows by index: sorted, the same records always give the same interval.
+        # Sorted, so that rounding adds up alike for the same records.
         everything = list(folder.records(sorted(ids)))
         records = [record for record in everything if "error" not in record]
         failed = {record["id"]: record["error"] for record in everything if "error" in record}
@@ -98,11 +98,11 @@ class Summary:
 
     def value(self, name: str) -> float:
         """Return one score, over all images; NaN if there is nothing to score."""
-        return self.metrics[name](self.rows.sum(0))
+        return self.metrics[name](self.rows).score
 
     def interval(self, name: str) -> Interval:
         """Return a score with its 95 % interval over images."""
-        return interval(self.rows, self.metrics[name])
+        return interval(self.metrics[name](self.rows))
 
     def per_class(self) -> dict[str, float]:
         """Return the IoU of each class of a semantic run (else {}); NaN if neither true nor predicted."""
@@ -148,22 +148,18 @@ class Running:
             rows, metrics = COUNTING[self.data["kind"]](self.data, [record])
             self.sums = self.sums + rows.sum(0)
             name, metric = next(iter(metrics.items()))
-            self.headline = f"{name} {100 * metric(self.sums):.1f}"
+            self.headline = f"{name} {100 * metric(self.sums[None]).score:.1f}"
 
 
 def difference(a: Summary, b: Summary, name: str) -> Interval:
     """Return the score of b minus that of a, with its 95 % interval; RunError if their protocols differ."""
     a.protocol.check_same(b.protocol)
-    half = a.rows.shape[1]
-    metric_a, metric_b = a.metrics[name], b.metrics[name]
-    return interval(
-        np.concatenate([a.rows, b.rows], axis=1), lambda sums: metric_b(sums[half:]) - metric_a(sums[:half])
-    )
+    return paired_interval(a.metrics[name](a.rows), b.metrics[name](b.rows))
 
 
-def _as_tally(sums: Num[np.ndarray, " m"]) -> Tally:
-    """Return a sum of rows of a semantic run as a tally."""
-    return Tally(*sums.reshape(4, -1))
+def _as_tally(rows: Num[np.ndarray, "*n m"]) -> Tally:
+    """Return rows of a semantic run, or their sum, as a tally."""
+    return Tally(*np.split(rows, 4, axis=-1))
 
 
 def record_tally(data: Mapping[str, Any], record: Mapping[str, Any]) -> Tally:
@@ -180,18 +176,18 @@ def _label_rows(data: Mapping[str, Any], records: Records) -> Counts:
     for row, record in zip(rows, records, strict=True):
         row[:] = np.concatenate(record_tally(data, record))
     background = data["background"]
-    scores: dict[str, Callable[[Tally], float]] = {
-        "mIoU": partial(semantic.mean_iou, background=background),
-        "mIoU without background": partial(semantic.mean_iou, background=False),
-        "mIoU over true classes": partial(semantic.true_mean_iou, background=background),
-        "mIoU as released": partial(semantic.released_mean_iou, background=background),
-        "pixel accuracy": semantic.pixel_accuracy,
+    scores: dict[str, Callable[[Tally], Terms]] = {
+        "mIoU": partial(semantic.iou_terms, background=background),
+        "mIoU without background": partial(semantic.iou_terms, background=False),
+        "mIoU over true classes": partial(semantic.true_iou_terms, background=background),
+        "mIoU as released": partial(semantic.released_iou_terms, background=background),
+        "pixel accuracy": semantic.accuracy_terms,
     }
     if not background:
         del scores["mIoU without background"]  # the same as the first
 
-    def metric(score: Callable[[Tally], float], sums: Num[np.ndarray, " m"]) -> float:
-        return score(_as_tally(sums))
+    def metric(score: Callable[[Tally], Terms], rows: Num[np.ndarray, "n m"]) -> Terms:
+        return score(_as_tally(rows))
 
     return rows, {name: partial(metric, score) for name, score in scores.items()}
 
@@ -221,9 +217,9 @@ def _video_rows(data: Mapping[str, Any], records: Records) -> Counts:
 def _ratios(names: Sequence[str]) -> dict[str, Metric]:
     """Return the score of each name, for rows of a numerator and a denominator for each."""
 
-    def ratio(k: int, sums: Num[np.ndarray, " m"]) -> float:
-        above, below = sums.reshape(-1, 2)[k]
-        return float(above / below) if below else float("nan")
+    def ratio(k: int, rows: Num[np.ndarray, "n m"]) -> Terms:
+        above, below = rows[:, 2 * k, None], rows[:, 2 * k + 1, None]
+        return Terms(above, below, below > 0, np.array([True]))
 
     return {name: partial(ratio, k) for k, name in enumerate(names)}
 

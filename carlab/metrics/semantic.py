@@ -11,16 +11,17 @@ from jaxtyping import Float, Int64
 
 from carlab.datasets.protocol import IGNORE
 from carlab.files.shapes import LabelMap
+from carlab.metrics.intervals import Terms
 
 
 class Tally(NamedTuple):
-    """Pixels by label, over any number of images; adds up entry by entry. k = classes + 1."""
+    """Pixels by label, of one image or many, or a row an image; adds up entry by entry. k = classes + 1."""
 
-    hit: Int64[np.ndarray, " k"]
+    hit: Int64[np.ndarray, "*n k"]
     """Predicted and true."""
-    true: Int64[np.ndarray, " k"]
-    predicted: Int64[np.ndarray, " k"]
-    missed: Int64[np.ndarray, " k"]
+    true: Int64[np.ndarray, "*n k"]
+    predicted: Int64[np.ndarray, "*n k"]
+    missed: Int64[np.ndarray, "*n k"]
     """True, and predicted as background."""
 
 
@@ -43,20 +44,26 @@ def label_iou(counts: Tally) -> Float[np.ndarray, " k"]:
 
 
 def mean_iou(counts: Tally, *, background: bool) -> float:
-    """Return the mean IoU over all labels in truth or prediction, as VOC does; NaN if there is none.
+    """Return the mean IoU of one tally over all labels in truth or prediction; NaN if there is none."""
+    return iou_terms(Tally(*np.stack(counts)[:, None]), background=background).score
+
+
+def iou_terms(counts: Tally, *, background: bool) -> Terms:
+    """Return the mean IoU over all labels in truth or prediction, as VOC does, from a tally of each image.
 
     A class that was predicted but is nowhere true counts 0. `background`: whether label 0 is one of them.
     """
-    return _mean(label_iou(counts)[0 if background else 1 :])
+    union = counts.true + counts.predicted - counts.hit
+    return Terms(counts.hit, union, counts.true > 0, np.arange(union.shape[1]) >= (0 if background else 1))
 
 
-def true_mean_iou(counts: Tally, *, background: bool) -> float:
+def true_iou_terms(counts: Tally, *, background: bool) -> Terms:
     """Return the mean IoU over the labels of the truth; others cost only the pixels they take."""
-    values = np.where(counts.true > 0, label_iou(counts), np.nan)
-    return _mean(values[0 if background else 1 :])
+    terms = iou_terms(counts, background=background)
+    return terms._replace(counted=terms.counted & counts.true.any(axis=0))
 
 
-def released_mean_iou(counts: Tally, *, background: bool) -> float:
+def released_iou_terms(counts: Tally, *, background: bool) -> Terms:
     """Return the mean IoU exactly as the released code computes it (quirk 11), over the labels of the truth.
 
     Without background, pixels predicted as background are deleted from the confusion matrix: missed pixels
@@ -64,13 +71,10 @@ def released_mean_iou(counts: Tally, *, background: bool) -> float:
     """
     if not background:
         counts = counts._replace(true=counts.true - counts.missed)
-    return true_mean_iou(counts, background=background)
+    return true_iou_terms(counts, background=background)
 
 
-def pixel_accuracy(counts: Tally) -> float:
-    """Return the share of pixels with the true label; NaN if there is no pixel."""
-    return float(counts.hit.sum() / counts.true.sum()) if counts.true.sum() else float("nan")
-
-
-def _mean(values: Float[np.ndarray, " n"]) -> float:
-    return float(np.nanmean(values)) if not np.isnan(values).all() else float("nan")
+def accuracy_terms(counts: Tally) -> Terms:
+    """Return the share of pixels with the true label."""
+    hit, true = (values.sum(axis=1, keepdims=True) for values in (counts.hit, counts.true))
+    return Terms(hit, true, true > 0, np.array([True]))

@@ -69,6 +69,13 @@ def test_without_words_the_name_of_the_video_is_asked(davis: Path) -> None:
     assert load_dataset("davis16", davis, "all").ids == (*data.ids[2:], *data.ids[:2])
 
 
+def test_names_of_other_videos_distract(davis: Path) -> None:
+    data = load_dataset("davis16-distractors", davis)
+    seen = [(data[index].expressions, data[index].distractors) for index in (0, 2)]
+    assert seen == [(("dogs scale",), ("camel",)), (("camel",), ("dogs scale",))]
+    assert load_dataset("davis16", davis)[0].distractors == ()
+
+
 def test_the_own_lists_of_davis_2016(davis: Path) -> None:
     lines = [f"/JPEGImages/480p/camel/{n}.jpg /Annotations/480p/camel/{n}.png" for n in ("00000", "00001")]
     save_text(davis / "DAVIS" / "ImageSets" / "480p" / "val.txt", *lines)

@@ -92,8 +92,10 @@ def test_it_says_what_the_summary_says(run: RunFolder, tmp_path: Path) -> None:
     summary = Summary.of(run, run.ids)
     words = written(tmp_path, run).words
     for name in summary.metrics:
-        value = summary.interval(name)
-        assert f"{name} 1 {100 * value.value:.1f} {100 * value.low:.1f} to {100 * value.high:.1f}" in words
+        value, low, high = (100 * number for number in summary.interval(name))
+        shown = "" if np.isnan(low) else f" {low:.1f} to {high:.1f}"
+        assert f"{name} 1 {value:.1f}{shown}" in words
+    assert not np.isnan(summary.interval("pixel accuracy").low)
     for name, iou in summary.per_class().items():
         assert f"{name} {'not met' if np.isnan(iou) else f'{100 * iou:.1f}'}" in words
     assert "sofa not met" in words

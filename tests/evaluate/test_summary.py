@@ -11,6 +11,7 @@ import pytest
 from carlab.errors import RunError
 from carlab.evaluate.folder import RunFolder
 from carlab.evaluate.report import render
+from carlab.evaluate.scoring import runs_of
 from carlab.evaluate.summary import Summary, difference
 from carlab.metrics.referring import PRECISIONS
 from carlab.recurrence import ClipAsRnn
@@ -142,3 +143,17 @@ def test_videos_are_means_over_frames_then_over_objects(tmp_path: Path, tiny: Cl
     summary = Summary.of(folder, list(made))
     assert (summary.value("J"), summary.value("F"), summary.value("J&F")) == (0.75, 0.75, 0.75)
     assert len(summary.rows) == 2
+
+
+def test_the_mask_of_a_distractor_belongs_to_no_object(tmp_path: Path, tiny: ClipAsRnn) -> None:
+    """It is a query of the run; when it is kept its mask is not the object's."""
+    trace = make_trace(("dog", "camel"), kept=((0, 1),))
+    fields = {"expressions": ("dog",), "objects": ("1",), "video": "x", "distractors": ("camel",)}
+    for truth, score in ((trace.refined[0], 1.0), (trace.refined[1] & ~trace.refined[0], 0.0)):
+        data = make_dataset({"x/0": truth[None]}, kind="video", classes=(), samples={"x/0": fields})
+        assert runs_of(data, data[0]) == [(0, ["dog", "camel"])]
+        folder = make_run(tmp_path / str(score), tiny, data, {"x/0": [trace]})
+        assert Summary.of(folder, ["x/0"]).value("J") == score
+    dropped = make_trace(("dog", "camel"), kept=((1,),))
+    folder = make_run(tmp_path / "dropped", tiny, data, {"x/0": [dropped]})
+    assert Summary.of(folder, ["x/0"]).value("J") == 0

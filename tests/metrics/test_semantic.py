@@ -15,13 +15,13 @@ from carlab.datasets import IGNORE
 from carlab.metrics.kept import Kept, kept_by_step
 from carlab.metrics.semantic import (
     Tally,
+    accuracy_terms,
     confusion,
     label_iou,
     mean_iou,
-    pixel_accuracy,
-    released_mean_iou,
+    released_iou_terms,
     tally,
-    true_mean_iou,
+    true_iou_terms,
 )
 
 CLASSES = 3
@@ -50,6 +50,22 @@ def loop_mean(pairs: Pairs, labels: Iterable[int]) -> float:
 
 def counted(truth: np.ndarray, labels: np.ndarray) -> Tally:
     return tally(confusion(truth, labels, CLASSES))
+
+
+def one_image(counts: Tally) -> Tally:
+    return Tally(*np.stack(counts)[:, None])
+
+
+def true_mean_iou(counts: Tally, *, background: bool) -> float:
+    return true_iou_terms(one_image(counts), background=background).score
+
+
+def released_mean_iou(counts: Tally, *, background: bool) -> float:
+    return released_iou_terms(one_image(counts), background=background).score
+
+
+def pixel_accuracy(counts: Tally) -> float:
+    return accuracy_terms(one_image(counts)).score
 
 
 def same(value: float, expected: float) -> None:

@@ -8,7 +8,7 @@ from carlab.evaluate.folder import RunFolder
 from carlab.evaluate.report import run_names
 from carlab.evaluate.summary import Summary, difference
 from carlab.files.pictures import OKABE_ITO, colour_hex
-from carlab.metrics.bootstrap import Interval
+from carlab.metrics.intervals import Interval
 from carlab.metrics.kept import Kept
 from carlab.trace.provenance import leaves
 
