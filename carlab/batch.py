@@ -5,7 +5,7 @@ Memory holds a few images at a time, however many there are.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from loky import get_reusable_executor
 
-from carlab.errors import CarlabError, QueryError, SettingError
+from carlab.errors import CarlabError, QueryError, SettingError, failure
 from carlab.files.shapes import Image, Maps, Masks
 from carlab.hooks import Recording, charge, measure
 from carlab.photo import Photo
@@ -66,12 +66,38 @@ Result = list[Trace] | CarlabError
 """Of a request: a trace for each of its models, or why there is none."""
 
 
+Decoded = tuple[Job, "Future[Photo]"]
+"""A job and its image, decoded or on its way."""
+
+
+class _Refining(NamedTuple):
+    """A refinement in one of so many processes: refiner, image and soft masks, and what comes of them."""
+
+    workers: int
+    task: tuple[Refiner, Image, Maps]
+    future: "Future[Any]"
+
+    @classmethod
+    def started(cls, workers: int, task: tuple[Refiner, Image, Maps]) -> "_Refining":
+        executor = get_reusable_executor(max_workers=workers, timeout=IDLE, env=_share(workers))
+        return cls(workers, task, executor.submit(_refined_elsewhere, *task))
+
+    def result(self) -> tuple[Masks, dict[str, np.ndarray]]:
+        """Wait for the final masks; once more where a process was killed, maybe for another image's sake."""
+        try:
+            final, cost = self.future.result()
+        except BrokenExecutor:
+            final, cost = self.started(self.workers, self.task).future.result()
+        charge(cost)
+        return final, {}
+
+
 @dataclass
 class _Group:
     """Jobs that go through the loop together: for each request of each job its runs, or an error."""
 
     results: list[list[list[Run] | CarlabError]] = field(default_factory=list)
-    refining: dict[tuple[Any, ...], "Future[Any]"] = field(default_factory=dict)
+    refining: dict[tuple[Any, ...], _Refining] = field(default_factory=dict)
     """Refinements in another process, by photo and key."""
 
 
@@ -81,7 +107,8 @@ def run_many(
     """Run every job, in order, and yield the result of each of its requests.
 
     An image that cannot be read is the error of all its requests; queries that cannot be used are that of
-    theirs alone.
+    theirs alone. Where the images of a group cannot be run together, for lack of memory or anything that a
+    library raises, each is run alone, request by request; what raises then is a `ComputeError` in its place.
 
     Raises SettingError if `together` is less than 1 or `workers` less than 0.
 
@@ -111,18 +138,21 @@ def run_many(
     with ThreadPoolExecutor(1) as decoder:
         decoded = _decoded_ahead(decoder, jobs, together)
         while batch := list(islice(decoded, together)):
-            waiting.append(_run_group(model, batch, workers))
-            if len(waiting) > 1:  # the CRFs of one group run beside the model's work on the next
+            group = _try_group(model, batch, workers)
+            if group is not None:
+                waiting.append(group)
+            # The CRFs of one group run beside the model's work on the next; one that failed needs the memory.
+            while len(waiting) > (group is not None):
                 yield from _finished(waiting.popleft())
+            if group is None:
+                yield from (_alone(model, *one) for one in batch)
         while waiting:
             yield from _finished(waiting.popleft())
 
 
-def _decoded_ahead(
-    decoder: ThreadPoolExecutor, jobs: Iterable[Job], most: int
-) -> Iterator[tuple[Job, "Future[Photo]"]]:
+def _decoded_ahead(decoder: ThreadPoolExecutor, jobs: Iterable[Job], most: int) -> Iterator[Decoded]:
     """Yield jobs with their decoded images, at most `most` of them decoded before they are needed."""
-    waiting: deque[tuple[Job, Future[Photo]]] = deque()
+    waiting: deque[Decoded] = deque()
     for job in jobs:
         waiting.append((job, decoder.submit(_decoded, job.image)))
         if len(waiting) > most:
@@ -136,7 +166,41 @@ def _decoded(image: Any) -> Photo:
     return Photo.of(image)
 
 
-def _run_group(model: ClipAsRnn, jobs: Sequence[tuple[Job, "Future[Photo]"]], workers: int) -> _Group:
+def _try_group(model: ClipAsRnn, jobs: Sequence[Decoded], workers: int) -> _Group | None:
+    """Run the loop for all jobs of a group, and start their refinement; None if anything is raised."""
+    try:
+        return _run_group(model, jobs, workers)
+    except Exception:  # which image is at fault is seen when each is run alone
+        for _, photo in jobs:
+            _forget(photo)
+        return None
+
+
+def _alone(model: ClipAsRnn, job: Job, photo: "Future[Photo]") -> list[Result]:
+    """Run the requests of one job, each by itself, in the memory of one image."""
+    results = [_result(model, request, photo) for request in job.requests]
+    _forget(photo)
+    return results
+
+
+def _result(model: ClipAsRnn, request: Request, photo: "Future[Photo]") -> Result:
+    try:
+        runs = _runs(model, request, photo)
+        if isinstance(runs, CarlabError):
+            return runs
+        recur(runs, model.batch)
+        return [run.trace() for run in runs]
+    except Exception as error:  # a library may raise anything
+        return failure(error)
+
+
+def _forget(photo: "Future[Photo]") -> None:
+    """Free what was computed for a photo, such as its trunk on a GPU."""
+    if photo.exception() is None:
+        photo.result().cache.clear()
+
+
+def _run_group(model: ClipAsRnn, jobs: Sequence[Decoded], workers: int) -> _Group:
     """Run the loop for all jobs of a group, and start their refinement."""
     group = _Group([[_runs(model, one, photo) for one in job.requests] for job, photo in jobs])
     results = [result for job in group.results for result in job]
@@ -146,9 +210,7 @@ def _run_group(model: ClipAsRnn, jobs: Sequence[tuple[Job, "Future[Photo]"]], wo
         key = (run.photo, run.refine_key)
         refiner = run.model.refiner
         if workers and key not in group.refining and _holds_the_lock(refiner):
-            executor = get_reusable_executor(max_workers=workers, timeout=IDLE, env=_share(workers))
-            task = refiner, run.photo.image, run.soft
-            group.refining[key] = executor.submit(_refined_elsewhere, *task)
+            group.refining[key] = _Refining.started(workers, (refiner, run.photo.image, run.soft))
     return group
 
 
@@ -195,17 +257,17 @@ def _refined_elsewhere(refiner: Refiner, image: Image, masks: Maps) -> tuple[Mas
 def _finished(group: _Group) -> Iterator[list[Result]]:
     """Yield the results of each job of a group, once its masks are refined."""
 
+    def traces(runs: list[Run] | CarlabError) -> Result:
+        if isinstance(runs, CarlabError):
+            return runs
+        try:
+            return [trace(run) for run in runs]
+        except Exception as error:  # a library may raise anything
+            return failure(error)
+
     def trace(run: Run) -> Trace:
-        future = group.refining.get((run.photo, run.refine_key))
-        return run.trace() if future is None else run.trace(lambda *_: _awaited(future))
+        refining = group.refining.get((run.photo, run.refine_key))
+        return run.trace() if refining is None else run.trace(lambda *_: refining.result())
 
     for job in group.results:
-        yield [
-            result if isinstance(result, CarlabError) else [trace(run) for run in result] for result in job
-        ]
-
-
-def _awaited(future: "Future[Any]") -> tuple[Masks, dict[str, np.ndarray]]:
-    final, cost = future.result()
-    charge(cost)
-    return final, {}
+        yield [traces(runs) for runs in job]

@@ -41,6 +41,10 @@ class DatasetError(CarlabError):
     """A data set whose layout or content is not the official one."""
 
 
+class ComputeError(CarlabError):
+    """An image on which a library, or a stage of one's own, raised an error, such as one of memory."""
+
+
 class RunError(CarlabError):
     """The folder of an evaluation that cannot be read, written, or gone on with."""
 
@@ -60,6 +64,26 @@ def reason(error: BaseException) -> str:
     said = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
     line = "".join(letter if letter.isprintable() else "?" for letter in str(said).splitlines()[0])
     return line if len(line) <= 160 else f"{line[:157]}..."
+
+
+def failure(error: Exception) -> CarlabError:
+    """Return what an image raised as an error of carlab, in one line; one of carlab itself as it is.
+
+    No traceback is kept: it would hold the arrays of its frames.
+
+    >>> for error in (MemoryError(), ZeroDivisionError("division by zero")):
+    ...     print(str(failure(error)).partition(";")[0])
+    expected enough memory for an image, got MemoryError
+    expected the masks of an image, got ZeroDivisionError (division by zero)
+    """
+    if isinstance(error, CarlabError):
+        return error.with_traceback(None)
+    kind, said = type(error).__name__, reason(error)
+    got = kind if said == kind else f"{kind} ({said})"
+    if "memory" in got.lower():  # torch raises a plain RuntimeError on a CPU
+        advice = "take fewer images together, a smaller batch, or a smaller image"
+        return ComputeError(f"expected enough memory for an image, got {got}; {advice}")
+    return ComputeError(f"expected the masks of an image, got {got}; run the model on it alone to see where")
 
 
 def check_choice(what: str, value: Any, choices: Collection[Any]) -> None:

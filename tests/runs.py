@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from carlab.datasets.protocol import Dataset, Pass, Sample
-from carlab.evaluate.engine import Outcome
 from carlab.evaluate.folder import RunFolder, claimed
 from carlab.evaluate.keep import Keeper
 from carlab.evaluate.manifest import manifest
 from carlab.evaluate.run import store
 from carlab.evaluate.scoring import score
+from carlab.evaluate.work import Outcome
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.filter import Threshold
 from carlab.trace import Trace

@@ -1,24 +1,31 @@
 """Many photos at once: the same traces as one by one, in order, with shared batches and bounded memory."""
 
 import os
+import re
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pytest
+import torch
 from loky import get_reusable_executor
 
 from carlab.batch import Job, Request, run_many
-from carlab.errors import ImageError, QueryError, SettingError
+from carlab.errors import ComputeError, ImageError, QueryError, SettingError
 from carlab.hooks import edit, record
+from carlab.photo import Photo
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.filter import Threshold
-from carlab.stages.refiner import DenseCrf
+from carlab.stages.proposer import GradCam
+from carlab.stages.refiner import DenseCrf, NoRefiner
 from tests.conftest import WORDS
 
 
@@ -163,6 +170,112 @@ def test_hooks_see_each_run_alone(tiny: ClipAsRnn) -> None:
     with edit("filter.scores", np.zeros_like):
         nothing = replace(model, filter=Threshold(0.34, keep_best=False))
         assert [trace.stop for ((trace,),) in run_many(nothing, jobs(3))] == ["nothing present"] * 3
+
+
+def raising_on(
+    photo: np.ndarray, error: Exception, monkeypatch: pytest.MonkeyPatch, most: int = 0
+) -> list[int]:
+    """Let the trunk raise on one image, and on any while more than `most` are in memory, if that is not 0."""
+    alive: WeakSet[Photo] = WeakSet()
+    seen, original, created = [], GradCam.prepare, Photo.of
+
+    def of(source: Any) -> Photo:
+        alive.add(made := created(source))
+        return made
+
+    def prepare(self: GradCam, on: Photo, *rest: Any) -> Any:
+        seen.append(sum(len(one.cache) > 0 for one in alive))
+        if np.array_equal(on.image, photo) or (most and seen[-1] > most):
+            raise error
+        return original(self, on, *rest)
+
+    monkeypatch.setattr(Photo, "of", of)
+    monkeypatch.setattr(GradCam, "prepare", prepare)
+    return seen
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB.\nmore"),
+            "enough memory.* 3 GiB",
+        ),
+        (MemoryError(), "enough memory.*got MemoryError;"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "enough memory.*DefaultCPUAllocator"),
+        (ZeroDivisionError("division by zero"), r"ZeroDivisionError \(division by zero\)"),
+    ],
+)
+def test_whatever_an_image_raises_costs_no_other(
+    tiny: ClipAsRnn, error: Exception, said: str, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = replace(tiny, filter=Threshold(0.34), refiner=DenseCrf(iterations=1))
+    work = jobs(5)
+    expected = [model(job.image, job.requests[0].queries) for job in work]
+    raising_on(work[2].image, error, monkeypatch)
+    results = [result for (result,) in run_many(model, work, together=2, workers=workers)]
+    failed = results.pop(2)
+    assert isinstance(failed, ComputeError)
+    assert re.search(said, str(failed))
+    assert "\n" not in str(failed)
+    assert failed.__traceback__ is None, "it would hold the arrays of its frames"
+    for result, alone in zip(results, expected[:2] + expected[3:], strict=True):
+        assert isinstance(result, list)
+        np.testing.assert_array_equal(result[0].labels, alone.labels)
+
+
+def test_images_too_many_for_the_memory_are_run_alone(
+    tiny: ClipAsRnn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three fit in the memory of a group; those of the group before are done and gone by then."""
+    work = jobs(8)
+    expected = [tiny(job.image, job.requests[0].queries) for job in work]
+    raising_on(np.zeros((1, 1, 3), np.uint8), MemoryError("full"), monkeypatch, most=3)
+    results = run_many(tiny, work, together=4, workers=0)
+    for (result,), alone in zip(results, expected, strict=True):
+        assert isinstance(result, list), result
+        np.testing.assert_allclose(result[0].scores, alone.scores, atol=1e-5)
+
+
+def test_a_model_that_fails_costs_no_other_request(tiny: ClipAsRnn) -> None:
+    @dataclass(frozen=True)
+    class Broken(NoRefiner):
+        def __call__(self, image: Any, masks: Any) -> Any:
+            raise OSError("no disk")
+
+    models = [tiny, replace(tiny, refiner=Broken())]
+    requests = [Request(WORDS[:2], models=[model]) for model in models]
+    ((first, second),) = run_many(tiny, [Job(photos(1)[0], requests)], workers=0)
+    assert isinstance(first, list)
+    assert isinstance(second, ComputeError)
+    assert "no disk" in str(second)
+
+
+def test_a_process_that_is_killed_is_started_again(tiny: ClipAsRnn, tmp_path: Path) -> None:
+    """As the kernel does where memory ends: once for image 1, and always for image 3."""
+    model = replace(tiny, filter=Threshold(0.0), max_steps=1, refiner=Deadly(iterations=1, out=str(tmp_path)))
+    work = jobs(5)
+    (tmp_path / str(work[1].image.shape[0])).write_text("1")
+    (tmp_path / str(work[3].image.shape[0])).write_text("9")
+    kinds = [type(result) for (result,) in run_many(model, work, together=1, workers=1)]
+    assert kinds == [list, list, list, ComputeError, list]
+
+
+@dataclass(frozen=True)
+class Deadly(DenseCrf):
+    """Kills its process as often as a file, named by the height of the image, says."""
+
+    out: str = ""
+    chosen_engine = "pydensecrf"
+
+    def __call__(self, image: Any, masks: Any) -> Any:
+        file = Path(self.out) / str(image.shape[0])
+        left = int(file.read_text()) if file.exists() else 0
+        if left:
+            file.write_text(str(left - 1))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return NoRefiner(0.4)(image, masks)
 
 
 def refined_in_workers(model: ClipAsRnn, monkeypatch: pytest.MonkeyPatch, **options: Any) -> Any:

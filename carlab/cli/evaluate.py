@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from carlab.cli import options
-from carlab.cli.segment import report_failure
+from carlab.cli.segment import report_failure, report_line
 from carlab.errors import SettingError
 
 if TYPE_CHECKING:
     from carlab.datasets import Dataset
-    from carlab.evaluate.engine import Engine, Outcome
+    from carlab.evaluate.engine import Engine
     from carlab.evaluate.summary import Summary
-    from carlab.recurrence import ClipAsRnn
+    from carlab.evaluate.work import Load, Outcome
 
 
 @options.with_settings("refer")
@@ -39,6 +39,8 @@ def evaluate_preset(
     engine: options.EngineName = "local",
     workers: options.Workers = 1,
     together: options.Together = 4,
+    gpus_per_worker: options.Gpus = None,
+    ray_address: options.RayAddress = None,
     **settings: Any,
 ) -> None:
     """Evaluate a preset, with any setting changed, on a data set."""
@@ -46,9 +48,9 @@ def evaluate_preset(
 
     # The data first: a wrong folder is an error before a model is loaded.
     data = load_data(dataset, root, split, preset, labels_given=labels_given)
-    model = load(preset, proposer=proposer, classifier=classifier, device=device, dtype=dtype)
-    runs_on = engine_named(engine, workers, together)
-    finish(run_all(data, model, {out: settings}, limit=limit, keep_traces=keep_traces, engine=runs_on))
+    place = place_named(engine, workers, together, device, gpus_per_worker, ray_address)
+    model = partial(load, preset, proposer=proposer, classifier=classifier, device=place.device, dtype=dtype)
+    finish(run_all(data, model, {out: settings}, limit=limit, keep_traces=keep_traces, engine=place.engine))
 
 
 def load_data(
@@ -61,20 +63,41 @@ def load_data(
     return data if preset.partition("/")[0] == "offline" else data.as_released()
 
 
-def engine_named(engine: str, workers: int, together: int) -> "Engine":
-    """Return the engine that the options name; SettingError if there is none."""
-    from carlab.evaluate.engine import run_here
-    from carlab.evaluate.machines import run_on_ray
+class Place(NamedTuple):
+    """Where a run computes: its engine, and the device as the models see it there."""
 
+    engine: "Engine"
+    device: str
+
+
+def place_named(
+    engine: str, workers: int, together: int, device: str, gpus: float | None, address: str | None
+) -> Place:
+    """Return where the options say that a run computes; SettingError if they contradict each other."""
+    from carlab.evaluate.engine import Here
+    from carlab.evaluate.machines import OnRay
+
+    if engine not in ("local", "ray"):
+        raise SettingError(f"expected an engine out of local, ray, got {engine!r}; choose one of them")
     if engine == "local":
-        return partial(run_here, together=together, workers=workers)
-    if engine == "ray":
-        return partial(run_on_ray, workers=workers)
-    raise SettingError(f"expected an engine out of local, ray, got {engine!r}; choose one of them")
+        if gpus is not None or address is not None:
+            raise SettingError(
+                "expected --engine ray with --gpus-per-worker or --ray-address, got local; add --engine ray"
+            )
+        return Place(partial(Here, together=together, workers=workers), device)
+    on_gpu = device.partition(":")[0] == "cuda"
+    share = float(on_gpu) if gpus is None else gpus
+    if on_gpu != (share > 0):
+        raise SettingError(
+            f"expected --device cuda with a share of a GPU, got {device} and {share:g}; change one of the two"
+        )
+    on_ray = partial(OnRay, workers=workers, together=together, gpus=share, address=address, say=report_line)
+    # Ray gives each worker a GPU, which is the only one it sees: the number on this machine means nothing.
+    return Place(on_ray, "cuda" if on_gpu else device)
 
 
 def run_all(
-    data: "Dataset", model: "ClipAsRnn", plans: Mapping[Path, Mapping[str, Any]], **options: Any
+    data: "Dataset", model: "Load", plans: Mapping[Path, Mapping[str, Any]], **options: Any
 ) -> list["Summary"]:
     """Run every plan, with a progress bar and the score so far; `options` are those of `evaluate`."""
     from tqdm import tqdm

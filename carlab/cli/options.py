@@ -41,6 +41,16 @@ Limit = Annotated[int | None, typer.Option(min=1, help="The first so many images
 EngineName = Annotated[str, typer.Option(help="local, or ray for many machines.")]
 Workers = Annotated[int, typer.Option(min=0, help="local: processes for the CRF; ray: models.")]
 Together = Annotated[int, typer.Option(min=1, help="Images in lock-step; memory grows with it.")]
+Gpus = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="ray: share of a GPU for each worker; 0.5 puts two on one. 1 with --device cuda."
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(help="ray: a running cluster, auto or HOST:6379; else RAY_ADDRESS, or one is started here."),
+]
 TableFormat = Annotated[str, typer.Option("--format", "-f", help="text, markdown, csv or latex.")]
 
 

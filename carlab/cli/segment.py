@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carlab.cli import options
-from carlab.errors import CarlabError, ImageError, QueryError, quoted, reason
+from carlab.errors import CarlabError, ComputeError, ImageError, QueryError, quoted, reason
 from carlab.trace.show import printable
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def segment_all(
         results = run_many(model, (Job(path, [Request(queries)]) for path in paths), workers=int(several))
         shown = tqdm(results, total=len(paths), unit="image", disable=None if several else True)
         for path, stem, (result,) in zip(paths, stems(paths), shown, strict=True):
-            if isinstance(result, ImageError):
+            if isinstance(result, ImageError | ComputeError):
                 failed += 1
                 report_failure(path, result)
                 continue
@@ -84,11 +84,15 @@ def segment_all(
 
 
 def report_failure(image: object, error: object) -> None:
-    """Print why an image failed, on one line above the progress bar."""
+    """Print why an image failed."""
+    report_line(f"{image}: {error}")
+
+
+def report_line(text: str) -> None:
+    """Print one line above the progress bar."""
     from tqdm import tqdm
 
-    line = f"carlab: {printable(str(image))}: {printable(str(error))}"
-    tqdm.write(line, file=typer.get_text_stream("stderr"))
+    tqdm.write(f"carlab: {printable(text)}", file=typer.get_text_stream("stderr"))
 
 
 @contextmanager

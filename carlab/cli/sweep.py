@@ -1,5 +1,6 @@
 """`carlab sweep`: a grid of settings over a data set, sharing every pass they have in common."""
 
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +8,7 @@ from typing import Annotated
 import typer
 
 from carlab.cli import options
-from carlab.cli.evaluate import engine_named, finish, load_data, run_all
+from carlab.cli.evaluate import finish, load_data, place_named, run_all
 
 
 def sweep(
@@ -39,6 +40,8 @@ def sweep(
     engine: options.EngineName = "local",
     workers: options.Workers = 1,
     together: options.Together = 4,
+    gpus_per_worker: options.Gpus = None,
+    ray_address: options.RayAddress = None,
     form: options.TableFormat = "text",
 ) -> None:
     """Run every combination of settings, and compare them with the first."""
@@ -48,11 +51,11 @@ def sweep(
 
     points = variants(grid, each=each)
     data = load_data(dataset, root, split, preset)
-    runs_on, done = engine_named(engine, workers, together), []
+    place, done = place_named(engine, workers, together, device, gpus_per_worker, ray_address), []
     pairs = list(product(proposer or (None,), classifier or (None,)))
     for f, g in pairs:
-        model = load(preset, proposer=f, classifier=g, device=device, dtype=dtype)
+        model = partial(load, preset, proposer=f, classifier=g, device=place.device, dtype=dtype)
         prefix = [] if len(pairs) == 1 else [f"proposer={f}", f"classifier={g}"]
         plans = {out / file_name(" ".join([*prefix, point.name])): point.settings for point in points}
-        done += run_all(data, model, plans, limit=limit, keep_traces=keep_traces, engine=runs_on)
+        done += run_all(data, model, plans, limit=limit, keep_traces=keep_traces, engine=place.engine)
     finish(done, form)

@@ -5,34 +5,53 @@ images.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from carlab.batch import Job, Request, Result, run_many
 from carlab.datasets.protocol import Dataset
-from carlab.errors import CarlabError, DatasetError, ImageError, QueryError
+from carlab.errors import CarlabError, ComputeError, DatasetError, ImageError, QueryError, failure
+from carlab.evaluate.manifest import manifest
 from carlab.evaluate.scoring import runs_of, score
-from carlab.recurrence import ClipAsRnn
+from carlab.evaluate.work import Models, Outcome, Task, Work
 from carlab.trace import Trace
 
-Models = tuple[ClipAsRnn, ...]
-"""A model for each pass over an image."""
-Task = tuple[int, tuple[int, ...]]
-"""The index of an image, and those of the variants to run on it."""
+
+class Session(Protocol):
+    """A place where the variants of a run are loaded."""
+
+    @property
+    def manifests(self) -> Sequence[dict[str, Any]]:
+        """What the numbers of each variant depend on, as described where they are computed."""
+        ...
+
+    def run(self, tasks: Sequence[Task]) -> Iterable[Outcome]:
+        """Run and score images; yield outcomes in any order."""
+        ...
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The record of one image in one variant, and a trace for each run that had queries."""
-
-    index: int
-    variant: int
-    record: dict[str, Any]
-    traces: tuple[Trace, ...] = ()
+Engine = Callable[[Work], Session]
+"""Loads the variants of a run; `Here` is the local one."""
 
 
-Engine = Callable[[Dataset, Sequence[Models], Sequence[Task]], Iterable[Outcome]]
-"""From tasks to outcomes, in any order; `run_here` is the local one."""
+class Here:
+    """Run in this process, and in processes beside it for the CRF.
+
+    Parameters
+    ----------
+    work
+        What to run.
+    together, workers
+        See `carlab.batch.run_many`.
+    """
+
+    def __init__(self, work: Work, *, together: int = 4, workers: int = 1) -> None:
+        self.dataset, self.variants = work.dataset, work.variants()
+        self.options = {"together": together, "workers": workers}
+        self.manifests = [manifest(self.dataset, models) for models in self.variants]
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        """Run and score images in order."""
+        return run_here(self.dataset, self.variants, tasks, **self.options)
 
 
 def run_here(
@@ -53,38 +72,35 @@ def run_here(
     results = run_many(variants[0][0], jobs, together=together, workers=workers)
     for (index, numbers), of_image in zip(tasks, results, strict=True):
         for place, number in enumerate(numbers):
-            yield _outcome(dataset, index, number, [_of_variant(result, place) for result in of_image])
+            yield _outcome(dataset, index, number, of_image[place :: len(numbers)])
 
 
 def _job(dataset: Dataset, variants: Sequence[Models], task: Task) -> Job:
-    """Return the runs over an image; a sample that cannot be read is a job of its error."""
+    """Return the runs over an image, each in every variant; a sample that cannot be read is its error."""
     index, numbers = task
     try:
         sample = dataset[index]
         runs = runs_of(dataset, sample)
-    except CarlabError as error:
-        return Job(error, [Request(())])
+    except Exception as error:  # whatever reads the data may raise anything
+        return Job(failure(error), [Request(())] * len(numbers))
     requests = [
         Request(
             queries,
             dataset.passes[number].background,
-            tuple(variants[variant][number] for variant in numbers),
+            (variants[variant][number],),  # a request of its own: one that fails costs no other
             partial=dataset.kind != "semantic",  # one sentence that is too long costs no other
         )
         for number, queries in runs
+        for variant in numbers
     ]
     return Job(sample.image, requests)
 
 
-def _of_variant(result: Result, place: int) -> Trace | CarlabError:
-    return result if isinstance(result, CarlabError) else result[place]
-
-
-def _outcome(dataset: Dataset, index: int, variant: int, results: Sequence[Trace | CarlabError]) -> Outcome:
+def _outcome(dataset: Dataset, index: int, variant: int, results: Sequence[Result]) -> Outcome:
     """Return the record of an image, or of the first error in a run or in the truth."""
     identity = dataset.ids[index]
     try:
-        if isinstance(results[0], ImageError | DatasetError):
+        if isinstance(results[0], ImageError | DatasetError | ComputeError):
             raise results[0]
         sample = dataset[index]
         made = [
@@ -92,16 +108,21 @@ def _outcome(dataset: Dataset, index: int, variant: int, results: Sequence[Trace
             for (_, queries), result in zip(runs_of(dataset, sample), results, strict=True)
         ]
         record = score(dataset, sample, made)
-    except CarlabError as error:
-        return Outcome(index, variant, {"id": identity, "error": str(error)})
+    except Exception as error:  # a truth that fills the memory, among others
+        return failed(dataset, index, variant, failure(error))
     traces = tuple(trace for trace in made if trace is not None)
     return Outcome(index, variant, {"id": identity, **record}, traces)
 
 
-def _usable(dataset: Dataset, queries: Sequence[str], result: Trace | CarlabError) -> Trace | None:
+def failed(dataset: Dataset, index: int, variant: int, error: CarlabError) -> Outcome:
+    """Return the outcome of an image that failed."""
+    return Outcome(index, variant, {"id": dataset.ids[index], "error": str(error)})
+
+
+def _usable(dataset: Dataset, queries: Sequence[str], result: Result) -> Trace | None:
     """Return a trace, or None for a run without queries that can be read; raise any other error."""
     if isinstance(result, QueryError) and (dataset.kind != "semantic" or not queries):
         return None
     if isinstance(result, CarlabError):
         raise result
-    return result
+    return result[0]

@@ -78,11 +78,6 @@ class RunFolder:
         text = json.dumps(record, allow_nan=False, separators=(",", ":"))
         write_file(self.images / f"{file_name(record['id'])}.json", text.encode())
 
-    def done(self, identity: str) -> bool:
-        """Return whether an image has a record without an error; failed images run again."""
-        record = self.get(identity)
-        return record is not None and "error" not in record
-
     def get(self, identity: str) -> dict[str, Any] | None:
         """Return the record of one image, None if there is none; RunError if its file is damaged."""
         file = self.images / f"{file_name(identity)}.json"

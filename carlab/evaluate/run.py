@@ -10,14 +10,12 @@ import numpy as np
 from jaxtyping import UInt16
 
 from carlab.datasets.protocol import Dataset
-from carlab.evaluate.engine import Engine, Models, Outcome, run_here
-from carlab.evaluate.folder import IGNORED, claimed
+from carlab.evaluate.engine import Engine, Here
+from carlab.evaluate.folder import IGNORED, RunFolder, claimed
 from carlab.evaluate.keep import Keeper
-from carlab.evaluate.manifest import manifest
 from carlab.evaluate.summary import Running, Summary
-from carlab.presets import stuff_pass
+from carlab.evaluate.work import Load, Loaded, Outcome, Task, Work
 from carlab.recurrence import ClipAsRnn
-from carlab.settings import change
 
 
 @dataclass(frozen=True)
@@ -30,15 +28,17 @@ class Plan:
 
 def evaluate(
     dataset: Dataset,
-    model: ClipAsRnn,
+    model: ClipAsRnn | Load,
     plans: Sequence[Plan],
     *,
     limit: int | None = None,
     keep_traces: str = "worst:20",
-    engine: Engine = run_here,
+    engine: Engine = Here,
     progress: Callable[[int, Outcome, str], None] | None = None,
 ) -> list[Summary]:
-    """Run the missing images of every plan, and return the summaries.
+    """Run the missing images of every plan, those that failed last, and return the summaries.
+
+    An image that raises anything, such as an error of memory, is recorded as failed, and the run goes on.
 
     Raises RunError if a folder holds a run of other settings, or is locked by another process; SettingError
     if a change or `keep_traces` is not possible.
@@ -46,7 +46,8 @@ def evaluate(
     Parameters
     ----------
     dataset, model
-        The model runs on every image of the data set.
+        The model runs on every image of the data set. A function that loads it, such as
+        `partial(carlab.load, "offline")`, is called where the engine computes.
     plans
         Variants of one model; those with the same backbones share every encoding.
     limit
@@ -54,28 +55,25 @@ def evaluate(
     keep_traces
         "all", "none", or "worst:20": traces of the images with the lowest score.
     engine
-        Runs the tasks.
+        Loads the variants and runs the tasks: `Here`, or `carlab.evaluate.machines.OnRay`.
     progress
         Callback after each image of each run: the number of records still to come, the outcome, and that
         run's headline score so far, such as "mIoU 41.5"; "" before there is one.
     """
     ids = dataset.ids[:limit]
-    variants = [_models(dataset, model, plan.settings) for plan in plans]
+    load = Loaded(model) if isinstance(model, ClipAsRnn) else model
+    session = engine(Work(dataset, load, [plan.settings for plan in plans]))
     with ExitStack() as stack:
         folders = [
-            stack.enter_context(claimed(plan.out, manifest(dataset, models)))
-            for plan, models in zip(plans, variants, strict=True)
+            stack.enter_context(claimed(plan.out, manifest))
+            for plan, manifest in zip(plans, session.manifests, strict=True)
         ]
         records = [(folder, list(folder.records(ids))) for folder in folders]
         keepers = [Keeper.of(folder, keep_traces, existing) for folder, existing in records]
         running = [Running(folder, existing) for folder, existing in records]
-        missing = [
-            (index, tuple(number for number, folder in enumerate(folders) if not folder.done(identity)))
-            for index, identity in enumerate(ids)
-        ]
-        tasks = [(index, numbers) for index, numbers in missing if numbers]
+        tasks = missing(folders, ids)
         left = sum(len(numbers) for _, numbers in tasks)
-        for outcome in engine(dataset, variants, tasks):
+        for outcome in session.run(tasks):
             store(dataset, outcome, keepers[outcome.variant])
             running[outcome.variant].add(outcome.record)
             left -= 1
@@ -84,14 +82,15 @@ def evaluate(
         return [Summary.of(folder, ids) for folder in folders]
 
 
-def _models(dataset: Dataset, model: ClipAsRnn, settings: Mapping[str, Any]) -> Models:
-    """Return the changed model of each pass; in referring data sets each expression competes alone."""
-    fixed: dict[str, Any] = {} if dataset.kind == "semantic" else {"refer": True}
-    if dataset.labels_given:
-        fixed["theta"] = 0.0  # a class that is known to be present is not to be dropped
-    return tuple(
-        change(stuff_pass(model) if part.stuff else model, **{**settings, **fixed}) for part in dataset.passes
-    )
+def missing(folders: Sequence[RunFolder], ids: Sequence[str]) -> list[Task]:
+    """Return the images to run, and in which folders; those that have failed before come last."""
+    found: list[tuple[bool, Task]] = []
+    for index, identity in enumerate(ids):
+        records = [folder.get(identity) for folder in folders]
+        numbers = tuple(n for n, record in enumerate(records) if record is None or "error" in record)
+        if numbers:
+            found.append((any(record and "error" in record for record in records), (index, numbers)))
+    return [task for _, task in sorted(found, key=lambda one: one[0])]
 
 
 def store(dataset: Dataset, outcome: Outcome, keeper: Keeper) -> None:

@@ -8,17 +8,22 @@ from typing import Any
 import numpy as np
 
 from carlab.datasets import Dataset
-from carlab.evaluate.engine import Models, Outcome, Task, run_here
+from carlab.evaluate.engine import Here
 from carlab.evaluate.folder import RunFolder
 from carlab.evaluate.run import Plan, evaluate
 from carlab.evaluate.summary import Summary
+from carlab.evaluate.work import Load, Outcome, Task, Work
 from carlab.recurrence import ClipAsRnn
 
-here = partial(run_here, together=2, workers=0)
+here = partial(Here, together=2, workers=0)
 
 
 def run(
-    dataset: Dataset, model: ClipAsRnn, out: Path, settings: Mapping[str, Any] | None = None, **options: Any
+    dataset: Dataset,
+    model: ClipAsRnn | Load,
+    out: Path,
+    settings: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> Summary:
     """Evaluate one variant in this process."""
     options = {"engine": here, "keep_traces": "none"} | options
@@ -50,8 +55,11 @@ class Counting:
     def __init__(self) -> None:
         self.tasks: list[Task] = []
 
-    def __call__(
-        self, dataset: Dataset, variants: Sequence[Models], tasks: Sequence[Task]
-    ) -> Iterable[Outcome]:
+    def __call__(self, work: Work) -> "Counting":
+        self.session = here(work)
+        self.manifests = self.session.manifests
+        return self
+
+    def run(self, tasks: Sequence[Task]) -> Iterable[Outcome]:
         self.tasks += tasks
-        return here(dataset, variants, tasks)
+        return self.session.run(tasks)

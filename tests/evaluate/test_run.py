@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from time import sleep
@@ -11,15 +12,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from carlab.datasets import Dataset
+from carlab.datasets import Dataset, Sample
 from carlab.errors import RunError
-from carlab.evaluate.engine import Outcome
 from carlab.evaluate.folder import RunFolder, claimed, file_name
 from carlab.evaluate.manifest import manifest
+from carlab.evaluate.run import Plan, evaluate
 from carlab.evaluate.summary import Summary
+from carlab.evaluate.work import Outcome
 from carlab.hooks import measure
-from carlab.recurrence import ClipAsRnn
+from carlab.recurrence import ClipAsRnn, Run
 from tests.evaluate.conftest import PICTURES, save_pictures
 from tests.evaluate.helpers import Counting, assert_alike, here, numbers, run
 from tests.hostile.strings import HOSTILE
@@ -203,6 +206,45 @@ def test_a_bad_image_is_recorded_and_tried_again(
     assert_alike(numbers(tmp_path / "run"), numbers(tmp_path / "undisturbed"))
 
 
+@pytest.mark.parametrize("where", ["model", "truth"])
+def test_an_image_that_raises_is_recorded_and_retried_last(
+    where: str, dataset: Dataset, tiny: ClipAsRnn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Out of memory, in the model or while the truth is read, for image 1 and one variant of two."""
+    original, full = Run.judge, [True]
+
+    def find(identity: str) -> Sample:
+        def truth() -> np.ndarray:
+            if where == "truth" and identity == "1" and full:
+                raise MemoryError
+            return dataset.find(identity).truth()
+
+        return replace(dataset.find(identity), truth=truth)
+
+    def judge(self: Run) -> None:
+        of_second = self.model.filter.theta == 0.9 and self.photo.image.shape[0] == 43  # image 1 alone
+        if where == "model" and full and of_second:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB.")
+        original(self)
+
+    plans = [Plan(tmp_path / name, {"theta": theta}) for name, theta in (("a", 0.2), ("b", 0.9))]
+    monkeypatch.setattr(Run, "judge", judge)
+    options = {"keep_traces": "none", "engine": partial(here, together=1)}
+    small = replace(dataset, find=find)
+    few = evaluate(small, tiny, plans, limit=3, **options)
+    failed = [list(summary.failed) for summary in few]
+    assert failed == ([[], ["1"]] if where == "model" else [["1"], ["1"]])
+    assert few[1].failed["1"].startswith("expected enough memory for an image, got ")
+    full.clear()
+    last = Counting()
+    both = evaluate(small, tiny, plans, **{**options, "engine": last})
+    assert [index for index, _ in last.tasks] == [3, 4, 5, 1]
+    assert last.tasks[-1][1] == ((1,) if where == "model" else (0, 1))
+    assert [len(summary.records) for summary in both] == [PICTURES] * 2
+    run(dataset, tiny, tmp_path / "undisturbed", {"theta": 0.9})
+    assert_alike(numbers(tmp_path / "b"), numbers(tmp_path / "undisturbed"))
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"id": "another"}', '{"id": "1"'])
 def test_a_damaged_record_is_named(content: str, dataset: Dataset, tiny: ClipAsRnn, tmp_path: Path) -> None:
     run(dataset, tiny, tmp_path, limit=2)
@@ -232,7 +274,7 @@ def test_how_many_are_in_work_changes_no_record(
     together: int, dataset: Dataset, tiny: ClipAsRnn, tmp_path: Path
 ) -> None:
     run(dataset, tiny, tmp_path / "two")
-    run(dataset, tiny, tmp_path / "other", engine=lambda *work: here(*work, together=together))
+    run(dataset, tiny, tmp_path / "other", engine=partial(here, together=together))
     two, other = numbers(tmp_path / "two"), numbers(tmp_path / "other")
     for name, record in two.items():
         scores = ([row.pop(2), row.pop(2)] for side in (record, other[name]) for row in side["drops"])
