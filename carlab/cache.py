@@ -69,6 +69,12 @@ class Cache:
             known[key] = self.get(key, lambda value=value: value)  # type: ignore[misc]
         return [known[key] for key in keys]
 
+    def drop(self, kind: str) -> None:
+        """Forget every value whose key is a tuple that begins with `kind`."""
+        with self._lock:
+            for key in [key for key in self._values if isinstance(key, tuple) and key[0] == kind]:
+                del self._values[key]
+
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
@@ -100,6 +106,6 @@ def size(value: Any) -> int:
         return OVERHEAD + sum(map(size, value.values()))
     if isinstance(value, list | tuple):
         return OVERHEAD + sum(map(size, value))
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return OVERHEAD + sum(size(getattr(value, field.name)) for field in fields(value))
     return OVERHEAD

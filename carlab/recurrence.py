@@ -344,7 +344,7 @@ def embed(runs: Sequence[Run], batch: int) -> None:
             with collect(Recording()) as cost:
                 embeddings = classifier.encode_images(np.stack([prompted.image for prompted in part]))
             for prompted, embedding in zip(part, embeddings, strict=True):
-                prompted.embedding = embedding
+                prompted.embedding = embedding.copy()  # a view would keep those of other photos in memory
                 owners[prompted].step.add(cost, 1 / len(part))
 
 

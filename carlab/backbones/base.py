@@ -129,7 +129,8 @@ def cached_embeddings(
         for start in range(0, len(ordered), batch_size):
             batch = ordered[start : start + batch_size]
             count("text encode", len(batch))
-            embeddings.update(zip(batch, encode(batch), strict=True))
+            # Each row by itself: a view of one would keep the whole batch in memory.
+            embeddings.update(zip(batch, (row.clone() for row in encode(batch)), strict=True))
         return [embeddings[text] for text in missing]
 
     return torch.stack(cache.get_all(texts, encode_missing))

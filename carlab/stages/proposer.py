@@ -14,7 +14,7 @@ the queries and every background weight, by arithmetic (docs/method.md, section 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from math import log
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from scipy.special import softmax
 from torch import Tensor
 
 from carlab.backbones.base import FrozenVlm, Trunk
-from carlab.cache import Cache, stage_key
+from carlab.cache import Cache, size, stage_key
 from carlab.errors import BackboneError, SettingError
 from carlab.files.shapes import Maps
 from carlab.hooks import as_numpy, count, probe, timed
@@ -34,9 +34,6 @@ from carlab.stages.base import Proposal
 
 VJP_CHUNK_BYTES = 2**28
 """On a GPU products are batched; the widest tensor of a batch stays below this."""
-EVIDENCE_BYTES = 2**26
-"""Limit of the cache of evidence of one photo: 20,000 texts at 800 patches."""
-
 Key = str | tuple[str, ...]
 """Of evidence: a text, or the texts of a background."""
 
@@ -73,11 +70,13 @@ class Proposals:
     texts
         All queries as written in the first step, and in later ones; what is active refers to them by index.
     store
-        Evidence of everything that the image was ever prepared for.
+        The photo's cache, with evidence of everything that the image was ever prepared for.
     evidence
         That of these queries, as written in a template, and of the background.
     context
         Of the background, its weight included; None: no background.
+    under
+        Key of the proposer, under which its evidence is stored.
     """
 
     trunk: Trunk
@@ -86,9 +85,13 @@ class Proposals:
     store: Cache
     evidence: dict[Key, Evidence] = field(default_factory=dict)
     context: Evidence | None = None
+    under: tuple[Any, ...] = ()
 
-    nbytes: ClassVar[int] = 0
-    """Of its own in a cache, which counts trunk and transition under keys of their own."""
+    @property
+    def nbytes(self) -> int:
+        """Of its own in a cache, which counts trunk and transition under keys of their own."""
+        written_twice = self.texts[0] != self.texts[1]  # the evidence of later steps comes later
+        return size(self.evidence) * (1 + written_twice)
 
 
 @dataclass(frozen=True)
@@ -157,7 +160,7 @@ class GradCam:
         NaN or infinity.
         """
         get = photo.cache.get
-        trunk = get(("trunk", self.backbone), lambda: self.backbone.trunk(photo.image))
+        trunk = get(("trunk", self.backbone), lambda: self._trunk(photo))
         trunk = replace(
             trunk,
             activations=probe("cam.activations", trunk.activations),
@@ -166,10 +169,11 @@ class GradCam:
         transition = None
         if self.affinity is not None:
             key = ("transition", self.backbone, *stage_key(self.affinity, "box_threshold", "cut_border"))
-            transition = probe("affinity.transition", get(key, lambda: self._transition(trunk)))
-        store = get(("evidence", *stage_key(self, *self.ARITHMETIC)), lambda: Cache(EVIDENCE_BYTES))
+            transition = probe("affinity.transition", get(key, lambda: self._transition(photo, trunk)))
+        under = ("evidence", *stage_key(self, *self.ARITHMETIC))
         texts = written(queries, self.first_template or self.template)
-        proposals = Proposals(trunk, transition, (texts, written(queries, self.template)), store)
+        both = texts, written(queries, self.template)
+        proposals = Proposals(trunk, transition, both, photo.cache, under=under)
         against = tuple(written(background, self.template)) if self.background_weight else ()
         self._gather(proposals, [*texts, against] if against else texts)
         own = list(proposals.evidence.values())
@@ -229,7 +233,9 @@ class GradCam:
                 "use float32, or load the weights again"
             )
         each = np.split(parts, range(1, len(levels)))  # a logit each; what is left is the background's
-        return [Evidence(*row) for row in zip(levels.tolist(), maps, gradients, each, strict=True)]
+        # Copies: a view of one row would keep those of all texts in memory.
+        rows = zip(levels.tolist(), maps, gradients, each, strict=True)
+        return [Evidence(level, *(part.copy() for part in parts)) for level, *parts in rows]
 
     def closed_form(self, own: Sequence[Evidence], context: Evidence | None) -> Float64[np.ndarray, "q n"]:
         """Return relu(m_k - sum_j p_j m_j) for every query, in double precision, before min-max.
@@ -259,14 +265,21 @@ class GradCam:
     def _gather(self, proposals: Proposals, keys: Sequence[Key]) -> None:
         """Add the evidence of texts, and of a background as one, from the cache or the model."""
 
-        def make(missing: Sequence[Key]) -> list[Evidence]:
-            together = next((key for key in missing if isinstance(key, tuple)), ())
-            return self.gather(proposals.trunk, [key for key in missing if isinstance(key, str)], together)
+        def make(missing: Sequence[tuple[Any, Key]]) -> list[Evidence]:
+            texts = [key for _, key in missing if isinstance(key, str)]
+            together = next((key for _, key in missing if isinstance(key, tuple)), ())
+            return self.gather(proposals.trunk, texts, together)
 
-        proposals.evidence.update(zip(keys, proposals.store.get_all(keys, make), strict=True))
+        found = proposals.store.get_all([(proposals.under, key) for key in keys], make)
+        proposals.evidence.update(zip(keys, found, strict=True))
 
-    def _transition(self, trunk: Trunk) -> Float[Tensor, "n n"]:
+    def _trunk(self, photo: Photo) -> Trunk:
+        photo.cache.drop("inputs")  # those that were made of one that was not kept would keep it
+        return self.backbone.trunk(photo.image)
+
+    def _transition(self, photo: Photo, trunk: Trunk) -> Float[Tensor, "n n"]:
         assert self.affinity is not None  # noqa: S101 - for the type checker
+        photo.cache.drop("inputs")
         with timed("affinity", passes=1):
             return self.affinity.transition(trunk.relations)
 

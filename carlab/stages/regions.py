@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Integer, UInt8
 
-from carlab.cache import Cache
+from carlab.cache import Cache, stage_key
 from carlab.errors import SettingError, check_share
 from carlab.files.pictures import resize
 from carlab.files.shapes import Image, Maps, Mask, Masks
@@ -138,7 +138,9 @@ class RegionMatch:
             found = self.regions(image)
             return found.shape, np.packbits(found)
 
-        shape, bits = _cache.get((self.regions, image.shape, blake2b(image.tobytes()).digest()), make)
+        # By the digest of a SAM, not the SAM: its weights would stay in memory as long as its regions do.
+        by = stage_key(self.regions, "model", "processor")
+        shape, bits = _cache.get((by, image.shape, blake2b(image.tobytes()).digest()), make)
         return np.unpackbits(bits, count=int(np.prod(shape))).reshape(shape).astype(bool)
 
     def _replace(
