@@ -21,7 +21,7 @@ from carlab.stages.filter import Threshold
 from carlab.stages.refiner import DenseCrf
 from carlab.stages.regions import RegionMatch, Superpixels
 
-MANY = 60
+MANY = 300
 PHOTO, TEXTS, SHARED = 2**20, 2**14, 2**17
 """Limits in bytes, so small that all of them are reached."""
 ALLOWED = 1.25

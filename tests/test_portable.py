@@ -13,8 +13,17 @@ from carlab.cli.evaluate import place_named
 from carlab.errors import SettingError
 
 IMPORT_ALL = """
-import importlib, pkgutil, sys
-sys.modules["resource"] = None  # as on Windows: importing it fails
+import builtins, importlib, pkgutil
+POSIX = {"resource", "fcntl", "pwd", "grp", "termios", "pty"}
+original = builtins.__import__
+
+def checked(name, variables=None, *rest, **named):
+    ours = (variables or {}).get("__name__", "").partition(".")[0] in ("carlab", "benchmarks")
+    if ours and name in POSIX:
+        raise ImportError(f"{variables['__name__']} imports {name}, which Windows lacks")
+    return original(name, variables, *rest, **named)
+
+builtins.__import__ = checked
 import carlab, benchmarks.cost
 for module in pkgutil.walk_packages(carlab.__path__, "carlab."):
     if not module.name.endswith("__main__"):

@@ -12,7 +12,7 @@ from carlab.errors import CarlabError, ComputeError, RunError, SettingError, rea
 from carlab.evaluate.engine import failed, run_here
 from carlab.evaluate.manifest import manifest
 from carlab.evaluate.work import Loaded, Models, Outcome, Task, Work
-from carlab.trace.compare import differences
+from carlab.trace.provenance import leaves
 
 DEATHS = 3
 """How many workers may die of one image, or before they are ready, until that is an error."""
@@ -141,11 +141,12 @@ class OnRay:
         """Raise RunError unless a worker's models are those of the first one."""
         self._deaths[None] = 0
         self.manifests = self.manifests or manifests
-        differ = [one for pair in zip(self.manifests, manifests, strict=True) for one in differences(*pair)]
+        first, other = dict(leaves(list(self.manifests))), dict(leaves(list(manifests)))
+        differ = [name for name in first | other if first.get(name) != other.get(name)]
         if differ:
-            name, one, other = differ[0]
             raise RunError(
-                f"expected the same model in every worker, got {name} {one!r} and {other!r}; "
+                f"expected the same model in every worker, got {differ[0]} "
+                f"{first.get(differ[0])!r} and {other.get(differ[0])!r}; "
                 "install the same versions and weights on every machine"
             )
 
