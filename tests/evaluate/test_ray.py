@@ -95,6 +95,14 @@ def test_no_room_no_cluster_no_weights(
     assert not out.exists()
 
 
+def until(there: Path) -> None:
+    """Wait for a file, five minutes at most: a test fails, and never hangs."""
+    for _ in range(6000):
+        if there.exists():
+            return
+        sleep(0.05)
+
+
 def test_a_node_that_is_killed_loses_nothing(
     dataset: Dataset, tiny: ClipAsRnn, load: Load, cluster: Any, on_ray: Callable[..., OnRay], tmp_path: Path
 ) -> None:
@@ -108,14 +116,12 @@ def test_a_node_that_is_killed_loses_nothing(
         if node == lost:
             reached.write_text(identity)
             sleep(3600)
-        while not reached.exists():  # else three workers may do all before the fourth is there
-            sleep(0.05)
+        until(reached)  # else three workers may do all before the fourth is there
         (done / identity).write_text(node)
         return opened(identity)
 
     def kill() -> None:
-        while not reached.exists():
-            sleep(0.05)
+        until(reached)
         cluster.remove_node(doomed, allow_graceful=False)
 
     run(dataset, tiny, tmp_path / "here")
