@@ -91,11 +91,15 @@ class OnRay:
         queue = deque(shared_out(tasks, self.workers, self._size))
         for _ in range(min(self.workers, len(queue)) - len(self._idle)):
             self._hire()
-        while queue or self._computing:
-            while self._idle and queue:
-                worker, chunk = self._idle.pop(), queue.popleft()
-                self._asked[worker.run.remote(chunk)] = worker, chunk
-            yield from self._answered(queue)
+        try:
+            while queue or self._computing:
+                while self._idle and queue:
+                    worker, chunk = self._idle.pop(), queue.popleft()
+                    self._asked[worker.run.remote(chunk)] = worker, chunk
+                yield from self._answered(queue)
+        finally:  # at once: the next run may need the room
+            for worker in (*self._idle, *(worker for worker, _ in self._asked.values())):
+                self.ray.kill(worker)
 
     @property
     def _computing(self) -> bool:

@@ -207,8 +207,13 @@ def test_workers_share_a_gpu_and_the_threads(
         (seen / str(os.getpid())).write_text(json.dumps(found))
         return load()
 
-    engine = partial(on_ray, workers=3, gpus=0.5, say=said.append)
-    there = run(dataset, loading, tmp_path / "there", engine=engine)
+    def find(identity: str) -> Sample:
+        while len(list(seen.iterdir())) < 2:  # else one worker may do all before the other is there
+            sleep(0.05)
+        return opened(identity)
+
+    engine, opened = partial(on_ray, workers=3, gpus=0.5, say=said.append), dataset.find
+    there = run(replace(dataset, find=find), loading, tmp_path / "there", engine=engine)
     assert said == ["3 workers of 0.5 GPU asked for, the cluster has 7 CPUs and 1 GPUs: 2 are taken"]
     found = [json.loads(file.read_text()) for file in seen.iterdir()]
     assert found == [["0", 2, 2]] * 2
