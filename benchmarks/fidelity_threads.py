@@ -22,7 +22,7 @@ CONDITIONS: dict[str, Mapping[str, str]] = {
 
 def run(folder: Path | None, environment: Mapping[str, str]) -> list[str]:
     """Return the last three lines of `carlab fidelity`; a case that fails does not end the measurement."""
-    command = [sys.executable, "-m", "carlab", "fidelity", *([str(folder)] if folder else [])]
+    command = [sys.executable, "-m", "carlab.cli", "fidelity", *([str(folder)] if folder else [])]
     done = subprocess.run(  # noqa: S603 - our own command
         command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=False
     )
