@@ -81,7 +81,7 @@ def model(tiny: ClipAsRnn, monkeypatch: pytest.MonkeyPatch) -> ClipAsRnn:
         classifier=replace(tiny.classifier, backbone=g),
         filter=Threshold(0.3, keep_best=True),
         refiner=RegionMatch(DenseCrf(iterations=1, engine="torch"), Superpixels(scales=(50.0,))),
-        max_steps=2,
+        max_steps=1,
     )
 
 
@@ -108,7 +108,7 @@ def test_many_images_with_other_queries(watched: WeakSet[Cache], model: ClipAsRn
     def jobs() -> Iterator[Job]:
         for k in range(MANY):
             image = random.integers(0, 256, (24 + k % 40, 24 + k // 40, 3), dtype=np.uint8)
-            yield Job(image, [Request([f"query {k}", f"another {k}"])])
+            yield Job(image, [Request([f"query {k}"])])
 
     alive, reached = [], dict.fromkeys((TEXTS, SHARED), 0)
     for k, ((trace,),) in enumerate(run_many(model, jobs(), together=2, workers=0)):
