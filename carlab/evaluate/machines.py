@@ -275,7 +275,7 @@ def room(machines: Sequence[Mapping[str, float]], gpus: float) -> int:
     --------
     >>> room([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 4.0}], gpus=0.5)
     4
-    >>> room([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 4.0}], gpus=0)
+    >>> room([{"CPU": 8.0, "GPU": 2.0}, {"CPU": 4.0}], gpus=0.0)
     12
     """
     if gpus:  # Ray never splits a worker over two GPUs
@@ -293,9 +293,9 @@ def threads_each(machines: Sequence[Mapping[str, float]], workers: int, gpus: fl
 
     Examples
     --------
-    >>> threads_each([{"CPU": 8.0}, {"CPU": 16.0}], workers=4, gpus=0)
+    >>> threads_each([{"CPU": 8.0}, {"CPU": 16.0}], workers=4, gpus=0.0)
     4
-    >>> threads_each([{"CPU": 8.0, "GPU": 4.0}, {"CPU": 2.0}], workers=4, gpus=1)
+    >>> threads_each([{"CPU": 8.0, "GPU": 4.0}, {"CPU": 2.0}], workers=4, gpus=1.0)
     2
     """
     cores = [int(machine.get("CPU", 1)) for machine in machines if room([machine], gpus)]
@@ -316,7 +316,7 @@ def shared_out(tasks: Sequence[Task], workers: int, most: int) -> Iterator[Seque
     """Yield tasks in chunks of at most `most`, smaller ones at the end, so that all workers end together.
 
     >>> [len(chunk) for chunk in shared_out([(k, (0,)) for k in range(20)], workers=2, most=8)]
-    [5, 4, 3, 2, 2, 1, 1, 1, 1]
+    [5, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1]
     """
     start = 0
     while start < len(tasks):
