@@ -25,6 +25,8 @@ from carlab.trace.trace import Trace
 
 IDLE = 60
 """Seconds after which an idle process for refinement ends."""
+KILLS = 3
+"""How often its process may be killed: by an image before, by one after, and then it was alone."""
 
 
 class Request(NamedTuple):
@@ -83,11 +85,15 @@ class _Refining(NamedTuple):
         return cls(workers, task, executor.submit(_refined_elsewhere, *task))
 
     def result(self) -> tuple[Masks, dict[str, np.ndarray]]:
-        """Wait for the final masks; once more where a process was killed, maybe for another image's sake."""
-        try:
-            final, cost = self.future.result()
-        except BrokenExecutor:
-            final, cost = self.started(self.workers, self.task).future.result()
+        """Wait for the final masks; start again where the process was killed, maybe by another's."""
+        one = self
+        for _ in range(KILLS - 1):
+            try:
+                one.future.result()
+                break
+            except BrokenExecutor:
+                one = self.started(self.workers, self.task)
+        final, cost = one.future.result()
         charge(cost)
         return final, {}
 

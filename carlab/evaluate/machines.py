@@ -221,7 +221,7 @@ def check_options(work: Work, workers: int, gpus: float) -> None:
 def join(address: str | None) -> Any:
     """Return Ray, connected to a cluster; one is started on this machine if none is named.
 
-    Raises SettingError if Ray is not installed, or the cluster cannot be reached.
+    Raises SettingError if Ray is not installed, or the cluster cannot be reached; RunError if none starts.
     """
     try:
         import ray
@@ -235,8 +235,12 @@ def join(address: str | None) -> Any:
     if address is None and "RAY_ADDRESS" not in os.environ:
         import torch
 
-        # As many cores as this process may use (`--threads`).
-        ray.init(address="local", num_cpus=torch.get_num_threads(), include_dashboard=False, **quiet)
+        try:  # as many cores as this process may use (`--threads`)
+            ray.init(address="local", num_cpus=torch.get_num_threads(), include_dashboard=False, **quiet)
+        except Exception as error:  # of no type of its own: a busy machine misses Ray's own time limits
+            raise RunError(
+                f"expected Ray to start on this machine, got none ({reason(error)}); run it again"
+            ) from error
         return ray
     place = address or os.environ["RAY_ADDRESS"]
     try:
@@ -312,7 +316,7 @@ def shared_out(tasks: Sequence[Task], workers: int, most: int) -> Iterator[Seque
     """Yield tasks in chunks of at most `most`, smaller ones at the end, so that all workers end together.
 
     >>> [len(chunk) for chunk in shared_out([(k, (0,)) for k in range(20)], workers=2, most=8)]
-    [5, 4, 3, 2, 2, 1, 1, 1, 1]
+    [5, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1]
     """
     start = 0
     while start < len(tasks):

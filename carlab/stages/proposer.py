@@ -89,7 +89,7 @@ class Proposals:
 
     @property
     def nbytes(self) -> int:
-        """Of its own in a cache, which counts trunk and transition under keys of their own."""
+        """Bytes of its evidence; a cache counts trunk and transition under keys of their own."""
         written_twice = self.texts[0] != self.texts[1]  # the evidence of later steps comes later
         return size(self.evidence) * (1 + written_twice)
 
