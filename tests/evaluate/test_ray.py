@@ -95,10 +95,10 @@ def test_no_room_no_cluster_no_weights(
     assert not out.exists()
 
 
-def until(there: Path) -> None:
-    """Wait for a file, five minutes at most: a test fails, and never hangs."""
+def until(true: Callable[[], bool]) -> None:
+    """Wait, five minutes at most: a test fails, and never hangs."""
     for _ in range(6000):
-        if there.exists():
+        if true():
             return
         sleep(0.05)
 
@@ -116,12 +116,12 @@ def test_a_node_that_is_killed_loses_nothing(
         if node == lost:
             reached.write_text(identity)
             sleep(3600)
-        until(reached)  # else three workers may do all before the fourth is there
+        until(reached.exists)  # else three workers may do all before the fourth is there
         (done / identity).write_text(node)
         return opened(identity)
 
     def kill() -> None:
-        until(reached)
+        until(reached.exists)
         cluster.remove_node(doomed, allow_graceful=False)
 
     run(dataset, tiny, tmp_path / "here")
@@ -208,13 +208,12 @@ def test_workers_share_a_gpu_and_the_threads(
         return load()
 
     def find(identity: str) -> Sample:
-        while len(list(seen.iterdir())) < 2:  # else one worker may do all before the other is there
-            sleep(0.05)
+        until(lambda: len(list(seen.iterdir())) == 2)  # else one worker may do all before the other is there
         return opened(identity)
 
     engine, opened = partial(on_ray, workers=3, gpus=0.5, say=said.append), dataset.find
     there = run(replace(dataset, find=find), loading, tmp_path / "there", engine=engine)
-    assert said == ["3 workers of 0.5 GPU asked for, the cluster has 7 CPUs and 1 GPUs: 2 are taken"]
+    assert said[0] == "3 workers of 0.5 GPU asked for, the cluster has 7 CPUs and 1 GPUs: 2 are taken"
     found = [json.loads(file.read_text()) for file in seen.iterdir()]
     assert found == [["0", 2, 2]] * 2
     here = run(dataset, tiny, tmp_path / "here")
