@@ -18,7 +18,7 @@ Rows = Int64[np.ndarray, "n m"]
 
 def miou(rows: Rows) -> Terms:
     """Return the mIoU over all classes and background."""
-    return iou_terms(Tally(*np.split(rows, 4, axis=1)), background=True)
+    return iou_terms(Tally.of(rows), background=True)
 
 
 def chosen(found: Mapping[Value, Rows], folds: int = FOLDS) -> tuple[list[Value], Rows]:

@@ -25,6 +25,7 @@ from benchmarks.crossval import chosen, miou
 from benchmarks.fidelity import build, load_pair
 from benchmarks.measured import write
 from carlab.datasets import load_dataset
+from carlab.evaluate.report import shown
 from carlab.metrics.intervals import paired_interval
 from carlab.metrics.semantic import confusion, tally
 from carlab.presets import load
@@ -173,9 +174,8 @@ def voc_table(root: Path, images: int) -> str:
     named[f"{SUMMED}, theta {chose}, chosen on other images"] = scored
     lines = [f"| quirk switched on, {images} images | mIoU, 21 classes | change |", "|---|---:|---:|"]
     for name, found in {**named, **{k: v for k, v in rows.items() if k not in named}}.items():
-        value, low, high = paired_interval(miou(rows["none"]), miou(found))
-        shown = f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]" if name != "none" else ""
-        lines.append(f"| {name} | {100 * miou(found).score:.1f} | {shown} |")
+        moved = "" if name == "none" else shown(paired_interval(miou(rows["none"]), miou(found)), "+")
+        lines.append(f"| {name} | {100 * miou(found).score:.1f} | {moved} |")
     return "\n".join(lines)
 
 

@@ -14,6 +14,7 @@ from carlab.cli.machine import cached
 from carlab.datasets import load_dataset
 from carlab.errors import CarlabError
 from carlab.evaluate.folder import RunFolder
+from carlab.evaluate.report import shown
 from carlab.evaluate.summary import Summary
 from carlab.presets import BASE_16, LARGE_14
 from carlab.stages.regions import SAM_HQ
@@ -123,8 +124,7 @@ def score(out: str, name: str) -> str:
         return ""
     folder = RunFolder.read(out)
     summary = Summary.of(folder, folder.ids)
-    value, low, high = (100 * number for number in summary.interval(name))
-    return f"{value:.1f} [{low:.1f}, {high:.1f}], {len(summary.records)} images"
+    return f"{shown(summary.interval(name))}, {len(summary.records)} images"
 
 
 def commands(data: str, runs: str) -> dict[str, tuple[str, list[str], str]]:

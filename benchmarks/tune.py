@@ -22,8 +22,9 @@ from benchmarks.crossval import FOLDS, Rows, chosen, miou
 from benchmarks.measured import write
 from benchmarks.quirk_effects import Change, affinity, backbones, stage
 from carlab.datasets import Dataset, load_dataset
+from carlab.evaluate.report import shown
 from carlab.files.archive import make_folder, write_file
-from carlab.metrics.intervals import Interval, interval, paired_interval
+from carlab.metrics.intervals import interval, paired_interval
 from carlab.metrics.semantic import confusion, tally
 from carlab.photo import Photo
 from carlab.presets import load
@@ -123,24 +124,18 @@ def table(rows: Mapping[str, Rows]) -> str:
         picks, _ = chosen(found)
         for value in values:
             change = paired_interval(miou(rows[PRESET]), miou(found[value]))
-            shown = "" if value == own else percent(change, "+")
+            moved = "" if value == own else shown(change, "+")
             label = f"**{value}**" if value == own else f"{value}"
-            score = percent(interval(miou(found[value])))
-            lines.append(f"| {axis} | {label} | {score} | {shown} | {picks.count(value)} |")
+            score = shown(interval(miou(found[value])))
+            lines.append(f"| {axis} | {label} | {score} | {moved} | {picks.count(value)} |")
     lines += ["", "| chosen on the other folds, scored on each | mIoU, 21 classes | change to the preset |"]
     lines.append("|---|---:|---:|")
     choices = {axis: {v: rows[name(axis, v)] for v in values} for axis, (_, _, values) in AXES.items()}
     for title, found in {**choices, "any one change": dict(rows)}.items():
         _, scored = chosen(found)
         change = paired_interval(miou(rows[PRESET]), miou(scored))
-        lines.append(f"| {title} | {percent(interval(miou(scored)))} | {percent(change, '+')} |")
+        lines.append(f"| {title} | {shown(interval(miou(scored)))} | {shown(change, '+')} |")
     return "\n".join(lines)
-
-
-def percent(found: Interval, sign: str = "") -> str:
-    """Return a score with its interval, in percent."""
-    value, low, high = (f"{100 * number:{sign}.1f}" for number in found)
-    return f"{value} [{low}, {high}]"
 
 
 def main(data: str, runs: str, images: str = "80") -> None:

@@ -52,7 +52,7 @@ def _score_table(runs: Sequence[Summary], names: Sequence[str]) -> Table:
     rows = [
         (
             name,
-            *(_shown(run.interval(metric)) if metric in run.metrics else "" for metric in metrics),
+            *(shown(run.interval(metric)) if metric in run.metrics else "" for metric in metrics),
             f"{len(run.records)}" + (f" ({len(run.failed)} failed)" if run.failed else ""),
         )
         for run, name in zip(runs, names, strict=True)
@@ -67,7 +67,7 @@ def _difference_table(runs: Sequence[Summary], names: Sequence[str]) -> Table:
     metrics, rows = list(runs[0].metrics), []
     for run, name in zip(runs[1:], names[1:], strict=True):
         try:
-            cells = [_shown(difference(runs[0], run, metric), sign="+") for metric in metrics]
+            cells = [shown(difference(runs[0], run, metric), sign="+") for metric in metrics]
         except RunError:
             cells = ["another protocol", *[""] * (len(metrics) - 1)]
         rows.append((name, *cells))
@@ -154,7 +154,7 @@ def percent(value: float, sign: str = "", none: str = "") -> str:
     return none if isnan(value) else f"{100 * value:{sign}.1f}"
 
 
-def _shown(interval: Interval, sign: str = "") -> str:
+def shown(interval: Interval, sign: str = "") -> str:
     """Return a score such as `41.2 [38.0, 44.1]` in percent, or `41.2`; "" if there is none."""
     value, low, high = (percent(number, sign) for number in interval)
     return f"{value} [{low}, {high}]" if low else value

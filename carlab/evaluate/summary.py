@@ -110,7 +110,7 @@ class Summary:
             return {}
         first = 0 if self.protocol.background else 1
         names = ["background", *self.manifest["dataset"]["classes"]][first:]
-        ious = semantic.label_iou(_as_tally(self.rows.sum(0)))[first:]
+        ious = semantic.label_iou(Tally.of(self.rows.sum(0)))[first:]
         return dict(zip(names, ious.tolist(), strict=True))
 
     def kept(self) -> list[Kept]:
@@ -157,11 +157,6 @@ def difference(a: Summary, b: Summary, name: str) -> Interval:
     return paired_interval(a.metrics[name](a.rows), b.metrics[name](b.rows))
 
 
-def _as_tally(rows: Num[np.ndarray, "*n m"]) -> Tally:
-    """Return rows of a semantic run, or their sum, as a tally."""
-    return Tally(*np.split(rows, 4, axis=-1))
-
-
 def record_tally(data: Mapping[str, Any], record: Mapping[str, Any]) -> Tally:
     """Return the pixel counts of one image of a semantic run."""
     counts = np.zeros([len(data["classes"]) + 1] * 2, dtype=np.int64)
@@ -187,7 +182,7 @@ def _label_rows(data: Mapping[str, Any], records: Records) -> Counts:
         del scores["mIoU without background"]  # the same as the first
 
     def metric(score: Callable[[Tally], Terms], rows: Num[np.ndarray, "n m"]) -> Terms:
-        return score(_as_tally(rows))
+        return score(Tally.of(rows))
 
     return rows, {name: partial(metric, score) for name, score in scores.items()}
 

@@ -24,6 +24,11 @@ class Tally(NamedTuple):
     missed: Int64[np.ndarray, "*n k"]
     """True, and predicted as background."""
 
+    @classmethod
+    def of(cls, rows: Int64[np.ndarray, "*n m"]) -> "Tally":
+        """Return a tally from rows that hold its entries one after the other (m = 4 k)."""
+        return cls(*np.split(rows, 4, axis=-1))
+
 
 def confusion(truth: LabelMap, labels: LabelMap, classes: int) -> Int64[np.ndarray, "k k"]:
     """Count pixels by true (row) and predicted (column) label; ignored pixels are left out."""

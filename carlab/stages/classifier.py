@@ -128,8 +128,8 @@ class TemplateClassifier:
         """Return P_t, in [0, 1]: row = prompted image, column = active query; by softmax rows sum to 1."""
         place = self.backbone.device
         images, some = (torch.from_numpy(rows).to(place) for rows in (embeddings, texts[:, active]))
-        logits = torch.stack([self.backbone.logits(images, rows) for rows in some])
-        logits = probe("classify.logits", logits.cpu().numpy())
+        logits = as_numpy(torch.stack([self.backbone.logits(images, rows) for rows in some]))
+        logits = probe("classify.logits", logits)
         if self.score == "sigmoid":
             probs = expit(logits).mean(axis=0)
         elif self.ensemble == "embeddings":
