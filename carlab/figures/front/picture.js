@@ -25,7 +25,7 @@ function drawRun(context, run, box, shown) {
     if (photo) context.drawImage(photo, at.left, at.top, at.width, at.height);
     const made = run.overlay(shown.layer, shown.query, shown.step);
     context.imageSmoothingEnabled = true;
-    if (made) {
+    if (made && shown.opacity > 0) { // nothing hides the image at 0
       context.globalAlpha = shown.opacity;
       context.drawImage(made.paint, at.left, at.top, at.width, at.height);
       context.globalAlpha = 1;
