@@ -110,7 +110,9 @@ def test_importing_needs_no_module_of_posix(folder: str) -> None:
 
 
 def test_charts_offer_no_upload() -> None:
-    """Of plotly's own default: a FigureWidget has no public setting for it."""
+    """Of plotly's own default, and of the charts of the widgets."""
     plotly = pytest.importorskip("plotly")
-    bundle = Path(plotly.__file__).parent / "package_data" / "widgetbundle.js"
+    bundle = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     assert re.findall(r'showSendToCloud:\{valType:"boolean",dflt:(![01])', bundle.read_text()) == ["!1"]
+    chart = ROOT / "carlab" / "widgets" / "chart.js"
+    assert "showSendToCloud: false" in chart.read_text()

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float32, Shaped
+from skimage.measure import block_reduce
 
 from carlab.errors import ProbeError
 from carlab.figures.layers import ACROSS, MOST_NAMED, SCREEN_SIDE, mosaic, stretched
@@ -17,6 +18,9 @@ MAP_HEIGHT = 230
 """Most pixels that a row of maps is high."""
 MOST_CELLS = 400
 """Most rows and columns of a table."""
+
+BELOW = 0.98
+"""Share of the patches within the colours of a relation."""
 
 
 def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
@@ -154,7 +158,12 @@ def _relations_chart(row: Float32[np.ndarray, "i j"], token: int) -> go.Figure:
     """Draw the relation of a patch to every other one, with a mark on the patch itself."""
     figure = blank(360)
     place = "row %{y}, column %{x}: %{z:.3g}<extra></extra>"
-    figure.add_heatmap(z=row, colorscale="Inferno", colorbar={"thickness": 12}, hovertemplate=place)
+    # A patch relates most to itself, by far: over the whole range all others would be black.
+    good = row[np.isfinite(row)]
+    low, high = np.quantile(good, [0, BELOW]).tolist() if good.size else (0.0, 1.0)
+    title = {"text": f"{BELOW:.0%} of the patches lie below the top", "side": "right"}
+    bar = {"thickness": 12, "title": title}
+    figure.add_heatmap(z=row, zmin=low, zmax=high, colorscale="Inferno", colorbar=bar, hovertemplate=place)
     y, x = divmod(token, row.shape[1])
     mark = {"symbol": "circle-open", "size": 14, "color": colour_hex(1), "line": {"width": 3}}
     figure.add_scatter(x=[x], y=[y], mode="markers", showlegend=False, hoverinfo="skip", marker=mark)
@@ -162,9 +171,15 @@ def _relations_chart(row: Float32[np.ndarray, "i j"], token: int) -> go.Figure:
 
 
 def _table_chart(value: Shaped[np.ndarray, "..."]) -> go.Figure:
-    """Draw any array as one image of numbers; rows and columns are thinned out to `MOST_CELLS`."""
+    """Draw any array as one image of numbers; the largest of each block where it is large."""
     flat = np.atleast_2d(value.astype(np.float64)).reshape(-1, value.shape[-1] if value.ndim else 1)
-    thin = flat[:: -(-len(flat) // MOST_CELLS), :: -(-flat.shape[1] // MOST_CELLS)]
+    block = tuple(-(-size // MOST_CELLS) for size in flat.shape)
     figure = blank(320)
-    figure.add_heatmap(z=thin, colorscale="Viridis", colorbar={"thickness": 12})
+    if max(block) > 1:
+        flat = block_reduce(flat, block, np.max, cval=-np.inf)
+        said = f"each cell is the largest of {block[0]} x {block[1]} values of {value.shape}"
+        figure.add_annotation(
+            text=said, x=0, y=1, xref="paper", yref="paper", yanchor="bottom", showarrow=False
+        )
+    figure.add_heatmap(z=flat, colorscale="Viridis", colorbar={"thickness": 12})
     return figure.update_yaxes(autorange="reversed")

@@ -14,6 +14,8 @@ from carlab.trace import Trace
 
 LAYERS = ("CAM", "mask", "prompted image", "final")
 """CAMs before the affinity, soft masks after it, the classifier's input, and the final masks."""
+SCREEN_LAYERS = (*LAYERS, "contours", "regions")
+"""What the widgets can show; "regions" only where they were recorded."""
 ACROSS = 4
 """Pictures in a row, before the next row begins."""
 MOST_NAMED = 12

@@ -7,10 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 import ipywidgets as widgets
-import plotly.graph_objects as go
 import traitlets
 
-from carlab.figures.screen import bring, parts
 from carlab.trace import Trace
 
 NO_QUERY = -1
@@ -123,45 +121,6 @@ class TraceWidget(widgets.VBox):
                 draw()
 
 
-class ChartBox(widgets.Box):
-    """A box that shows one chart at a time; the figure of each kind is kept, and changed in place.
-
-    The others are hidden: a figure that is removed from the page, or closed, still receives changes there,
-    and raises errors.
-
-    Parameters
-    ----------
-    clicked
-        Callback of plotly for a click: trace, points, state.
-    """
-
-    def __init__(self, clicked: Callable[[Any, Any, Any], None]) -> None:
-        super().__init__()
-        self._clicked = clicked
-        self._boxes: dict[tuple[Any, ...], widgets.Box] = {}
-
-    def show(self, chart: go.Figure, kind: str = "") -> go.FigureWidget:
-        """Show a chart; charts of one kind differ in nothing but data, text and `parts`."""
-        key = (kind, *parts(chart))
-        known = key in self._boxes
-        if not known:
-            self._boxes[key] = widgets.Box([go.FigureWidget(chart)])
-            self.children = tuple(self._boxes.values())
-        self.hide(but=key)
-        (figure,) = self._boxes[key].children
-        if known:
-            bring(figure, chart)
-        else:
-            for trace in figure.data:
-                trace.on_click(self._clicked)
-        return figure
-
-    def hide(self, but: tuple[Any, ...] | None = None) -> None:
-        """Hide every chart, or all but one."""
-        for key, box in self._boxes.items():
-            box.layout.display = None if key == but else "none"
-
-
 def html(text: str = "") -> widgets.HTML:
     """Return a piece of HTML in which TeX stays text.
 
@@ -187,7 +146,7 @@ def rows(*children: widgets.Widget, **layout: Any) -> widgets.Box:
 
 
 def linked(*views: TraceWidget) -> widgets.VBox:
-    """Show several views as one dashboard; they share `step` and `query`.
+    """Show several views as one dashboard; they share `step` and `query`, in the browser too.
 
     Parameters
     ----------
@@ -206,4 +165,10 @@ def linked(*views: TraceWidget) -> widgets.VBox:
     for first, second in pairwise(views):
         for name in ("step", "query"):
             traitlets.link((first, name), (second, name))
+    fronts = [view.front for view in views if hasattr(view, "front")]
+    for first, second in pairwise(fronts):  # without the way through the kernel
+        for name in ("step", "query"):
+            widgets.jslink((first, name), (second, name))
+    for view in views:
+        view.layout.flex, view.layout.min_width = "1 1 420px", "0"
     return widgets.VBox([rows(*views, align_items="flex-start")])

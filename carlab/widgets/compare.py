@@ -1,23 +1,27 @@
-"""Two traces of one image, side by side."""
+"""Two traces of one image, in one picture: on one step, query and zoom."""
 
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-import ipywidgets as widgets
 import traitlets
 
+from carlab.figures.layers import SCREEN_LAYERS
 from carlab.trace import Trace
 from carlab.trace.compare import Comparison, compare
 from carlab.trace.show import shorten
-from carlab.widgets.base import NO_QUERY, html, rows
-from carlab.widgets.player import RecurrencePlayer
+from carlab.widgets.base import html
+from carlab.widgets.front import MODES, FrontView
+from carlab.widgets.palette import Palette
+
+MOST_OVERLAPS = 12
 
 
-class Compare(widgets.VBox):
-    """Show two traces in linked players, and their differences in settings, kept queries and masks.
+class Compare(FrontView):
+    """Show two traces in one picture, and their differences in settings, kept queries and masks in words.
 
-    Trait: `step` of both. The players are `a` and `b`; `a.query`, `a.layer` and `a.opacity` lead those of
-    `b`.
+    Traits, beside those of `FrontView`: `trace` is b and `other` is a; `query` is an index of b; `layer`,
+    `opacity`; `mode`, one of `carlab.widgets.front.MODES`.
 
     Raises TraceError if the images differ in size.
 
@@ -36,60 +40,137 @@ class Compare(widgets.VBox):
     (('filter.theta', 0.3, 0.5),)
     """
 
-    step = traitlets.Int(0, min=0)
+    parts = traitlets.Tuple(default_value=("tools", "picture", "strip", "list"))
+    other = traitlets.Instance(Trace)
+    layer = traitlets.Enum(SCREEN_LAYERS, default_value="final")
+    opacity = traitlets.Float(0.6, min=0, max=1)
+    mode = traitlets.Enum(MODES, default_value=MODES[0])
+    linked = (*FrontView.linked, "layer", "opacity", "mode")
 
-    def __init__(self, a: Trace, b: Trace, names: tuple[str, str] = ("a", "b"), **options: Any) -> None:
+    def __init__(
+        self,
+        a: Trace,
+        b: Trace,
+        names: tuple[str, str] = ("a", "b"),
+        *,
+        palette: Palette | None = None,
+        **options: Any,
+    ) -> None:
         self.comparison = compare(a, b)
         self.names = names
-        self.a, self.b = RecurrencePlayer(a), RecurrencePlayer(b)
-        super().__init__(**options)
-        # Not the other way: of two traces, the one that ended earlier stays at its last step.
-        for source, target in ((self, self.a), (self, self.b), (self.a, self)):
-            traitlets.dlink((source, "step"), (target, "step"))
-        traitlets.dlink((self.a, "query"), (self.b, "query"), self._query_of_b)
-        for name in ("layer", "opacity"):
-            traitlets.link((self.a, name), (self.b, name))
-        self.table = html(_differences_html(self.comparison, names))
-        self.a.figure.layout.width = self.b.figure.layout.width = 440
-        heads = (html(f"<h4 style='margin:.2em 0'>{escape(shorten(name))}</h4>") for name in names)
-        columns = [widgets.VBox(column) for column in zip(heads, (self.a, self.b), strict=True)]
-        self.children = [self.table, rows(*columns, align_items="flex-start")]
+        self.palette = palette or Palette()
+        super().__init__(b, other=a, **options)
+
+    def build(self) -> None:
+        """Create the picture and the table."""
+        self.table = html()
+        super().build()
+        self.front.names = [shorten(name) for name in self.names]
+        self.children = [self.front, self.table]
+
+    def renew(self) -> None:
+        """Send both traces."""
+        beside = self.other.queries
+        slots = {
+            trace: self.palette.slots(names, around)
+            for trace, names, around in (("a", beside, ()), ("b", self.trace.queries, beside))
+        }
+        with self.front.hold_sync():
+            self.front.other = self.content_of(self.other, slots["a"])
+            self.front.change(
+                content=self.content_of(self.trace, slots["b"]), step=self.step, query=self.query
+            )
+        self.table.value = differences_html(self.comparison, self.names)
 
     def show(self, a: Trace, b: Trace) -> None:
         """Compare two other traces in place; if their images differ in size, TraceError, and no change."""
         self.comparison = compare(a, b)
-        self.a.trace, self.b.trace = a, b
-        self.table.value = _differences_html(self.comparison, self.names)
-
-    def _query_of_b(self, index: int) -> int:
-        """Return the index in `b` of query `index` of `a`, -1 if it has none."""
-        queries = self.b.trace.queries
-        query = self.a.trace.queries[index] if index >= 0 else None
-        return queries.index(query) if query in queries else NO_QUERY
+        self.other = a
+        if b is self.trace:
+            self.renew()
+        else:
+            self.trace = b
 
 
-def _differences_html(found: Comparison, names: tuple[str, str]) -> str:
-    """Return a table of the settings, the kept queries and the masks that differ."""
-    settings = [(escape(name), _value(was), _value(now)) for name, was, now in found.settings]
-    kept = [
-        (f"kept only here, step {t}", _queries(*only_a), _queries(*only_b))
-        for t, (only_a, only_b) in enumerate(found.kept, 1)
-        if only_a or only_b
+def differences(found: Comparison, names: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return the differences in words: what, in a, in b; both in one where they are of both.
+
+    Parameters
+    ----------
+    found, names
+        The comparison, and what the two are called.
+
+    Examples
+    --------
+    >>> differences(Comparison((("filter.theta", 0.3, None),), ((("dog",), ()),), {"cat": 0.5}, 0.9), "ab")
+    [('theta', '0.3', 'none'), ('kept at step 1 by one alone', 'dog', '–'),
+     ('final mask of cat', 'the two share 50 % of what they cover (IoU 0.500)', ''),
+     ('pixels', '90.0 % have the same query in a and b', '')]
+    """
+    lines = [(setting_name(name), in_words(was), in_words(now)) for name, was, now in found.settings]
+    for step, (only_a, only_b) in enumerate(found.kept, 1):
+        if only_a or only_b:
+            lines.append((f"kept at step {step} by one alone", in_words(only_a), in_words(only_b)))
+    worst = sorted((pair for pair in found.iou.items() if pair[1] < 1), key=lambda pair: pair[1])
+    for query, iou in worst[:MOST_OVERLAPS]:
+        shared = f"the two share {100 * iou:.0f} % of what they cover (IoU {iou:.3f})"
+        lines.append((f"final mask of {shorten(query, 24)}", shared, ""))
+    same = f"{100 * found.agreement:.1f} % have the same query in {shorten(names[0])} and {shorten(names[1])}"
+    return [*(lines or [("settings, kept queries and masks", "the same in both", "")]), ("pixels", same, "")]
+
+
+def setting_name(path: str) -> str:
+    """Return a setting as docs/settings.md calls it, or its path in words.
+
+    Parameters
+    ----------
+    path
+        Dotted, of `Trace.settings`.
+
+    Examples
+    --------
+    >>> setting_name("mask_threshold"), setting_name("prompter.prompts"), setting_name("queries")
+    ('eta', 'prompter: prompts', 'queries')
+    """
+    from carlab.settings import SETTINGS
+
+    known = {row.path: row.name for row in SETTINGS.values()}
+    return known.get(path, path.replace(".", ": ", 1).replace(".", " ").replace("_", " "))
+
+
+def in_words(value: Any) -> str:
+    """Return a value of a setting as people write it.
+
+    Parameters
+    ----------
+    value
+        Of JSON.
+
+    Examples
+    --------
+    >>> in_words([{"stage": "Circle", "width": 1}, {"stage": "Blur"}]), in_words(True), in_words(None)
+    ('Circle (width 1), Blur', 'on', 'none')
+    """
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, Mapping):
+        rest = ", ".join(f"{key} {in_words(item)}" for key, item in value.items() if key != "stage")
+        name = str(value.get("stage", ""))
+        return f"{name} ({rest})" if name and rest else name or rest
+    if isinstance(value, list | tuple):
+        more = f" and {len(value) - 8} more" if len(value) > 8 else ""
+        return ", ".join(map(in_words, value[:8])) + more or "–"
+    return "none" if value is None else shorten(f"{value:g}" if isinstance(value, float) else str(value), 60)
+
+
+def differences_html(found: Comparison, names: Sequence[str]) -> str:
+    """Return a table of the differences; what is of both has one cell."""
+    style = "style='text-align:left;padding:2px 1.2em 2px 0;vertical-align:top'"
+    rows = [
+        f"<th {style}>{escape(what)}</th>"
+        + (f"<td {style} dir='auto'>{escape(a)}</td><td {style} dir='auto'>{escape(b)}</td>" if b else "")
+        + ("" if b else f"<td {style} dir='auto' colspan='2'>{escape(a)}</td>")
+        for what, a, b in differences(found, names)
     ]
-    worst = sorted((pair for pair in found.iou.items() if pair[1] < 1), key=lambda pair: pair[1])[:12]
-    ious = [(f"overlap of {_queries(query)}", f"IoU {iou:.3f}", "") for query, iou in worst]
-    same = ("pixels with the same query", f"{100 * found.agreement:.2f} %", "")
-    lines = [*(settings or [("settings", "the same", "")]), *kept, *ious, same]
-    heads = "".join(f"<th style='text-align:left'>{escape(shorten(name))}</th>" for name in names)
-    cells = ("".join(f"<td style='padding:0 1.2em 0 0'>{cell}</td>" for cell in line) for line in lines)
-    return f"<table><tr><th></th>{heads}</tr>{''.join(f'<tr>{line}</tr>' for line in cells)}</table>"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, list):
-        value = ", ".join(map(str, value[:8])) + (f", … ({len(value)})" if len(value) > 8 else "")
-    return f"<span dir='auto'>{escape(shorten('' if value is None else str(value), 60))}</span>"
-
-
-def _queries(*names: str) -> str:
-    return ", ".join(f"<span dir='auto'>{escape(shorten(name, 24))}</span>" for name in names)
+    heads = "".join(f"<th {style}>{escape(shorten(name))}</th>" for name in names)
+    return f"<table><tr><th></th>{heads}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"

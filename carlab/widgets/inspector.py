@@ -5,16 +5,18 @@ from typing import Any
 
 import ipywidgets as widgets
 import numpy as np
-import plotly.graph_objects as go
 import traitlets
 
+from carlab.figures.content import trace_content
 from carlab.figures.inspection import probe_figure, recorded
-from carlab.figures.layers import layer_picture
-from carlab.figures.screen import picture_figure
 from carlab.hooks import PROBES
-from carlab.widgets.base import ChartBox, TraceWidget, html, rows, unobserved
+from carlab.widgets.base import TraceWidget, html, rows, unobserved
+from carlab.widgets.chart import Chart
+from carlab.widgets.front import Front
 
 HOW_TO_RECORD = "no probes in this trace; record some: carlab.segment(image, queries, record=['cam.*'])"
+PHOTO_SIDE = 480
+"""Longest side of the image beside a chart, in pixels."""
 
 
 class ProbeInspector(TraceWidget):
@@ -37,15 +39,16 @@ class ProbeInspector(TraceWidget):
     def build(self) -> None:
         """Create the menu of probes, the figure, the statistics, and the image with its patches."""
         self.menu = widgets.Dropdown(description="probe")
-        self.place = ChartBox(self._clicked)
-        self.image = go.FigureWidget(picture_figure(layer_picture(self.trace, 0, "mask", []), 260))
-        self.image.layout.width = 320
-        self.dots = self.image.add_scatter(mode="markers", showlegend=False, hoverinfo="none").data[0]
-        self.dots.on_click(self._pointed)
+        self.slider = widgets.IntSlider(1, min=1, description="step", layout={"width": "280px"})
+        self.chart = Chart(layout={"flex": "1 1 420px", "min_width": "0"})
+        self.front = Front("picture", opacity=0, layout={"width": "100%"})
         self.facts = html()
-        side = widgets.VBox([self.facts, self.image], layout={"min_width": "300px"})
-        self.children = [self.menu, rows(self.place, side)]
+        side = widgets.VBox([self.facts, self.front], layout={"flex": "1 1 260px", "max_width": "380px"})
+        self.children = [rows(self.menu, self.slider), rows(self.chart, side)]
         self.menu.observe(self._picked, names="value")
+        self.slider.observe(self._slid, names="value")
+        self.chart.observe(self._clicked, names="clicked")
+        self.front.observe(self._pointed, names="pick")
         self.renew()
         self.observe(self._moved, names=["probe", "token"])
 
@@ -53,25 +56,32 @@ class ProbeInspector(TraceWidget):
         """Offer the probes of the trace, and draw one."""
         names = self._names()
         self.probe = self.probe if self.probe in names else next(iter(names), "")
+        self.front.content = trace_content(self.trace, side=PHOTO_SIDE, top=1)
+        with unobserved(self._slid, self.slider):
+            self.slider.max = len(self.trace.steps)
         self.refresh()
 
     def refresh(self) -> None:
         """Draw the probe in this step."""
         names = self._names()
+        with unobserved(self._slid, self.slider):
+            self.slider.value = self.step + 1
         with unobserved(self._picked, self.menu):
             self.menu.options = names
             self.menu.value = self.probe if self.probe in names else None
         if self.probe not in names:
             missing = f"not recorded in this step; there are {', '.join(names)}" if names else HOW_TO_RECORD
             self.facts.value = f"<p>{escape(missing)}</p>"
-            self.place.hide()
+            self.figure = None
+            self.chart.layout.display = "none"
             self._mark(None)
             return
         value = recorded(self.trace, self.step, self.probe)
         relates = self.probe in PROBES and PROBES[self.probe].axes == "n n"
         token = min(self.token, len(value) - 1) if relates else None
-        chart = probe_figure(self.trace, self.step, self.probe, token or 0)
-        self.figure = self.place.show(chart.update_layout(width=600), self.probe)
+        self.figure = probe_figure(self.trace, self.step, self.probe, token or 0)
+        self.chart.layout.display = None
+        self.chart.show(self.figure)
         self._mark(token)
         self.facts.value = _facts_html(self.probe, value)
 
@@ -81,24 +91,26 @@ class ProbeInspector(TraceWidget):
         return [name for name in PROBES if name in held] + sorted(held - PROBES.keys())
 
     def _mark(self, token: int | None) -> None:
-        """Show the patches on the image with one marked, or none of them."""
-        i, j = self.trace.steps[0].cams.shape[1:]
-        size = self.image.layout.images[0]
-        patches = np.arange(i * j)
-        with self.image.batch_update():
-            self.dots.visible = token is not None
-            self.dots.x = (patches % j + 0.5) * size.sizex / j
-            self.dots.y = (patches // j + 0.5) * size.sizey / i
-            opacity = np.where(patches == token, 1.0, 0.12)
-            self.dots.marker = {"size": 9, "symbol": "square", "opacity": opacity, "color": "#56b4e9"}
+        """Mark a patch on the image, where the probe relates patches; None for no mark."""
+        with unobserved(self._pointed, self.front, names="pick"):
+            columns = self.trace.steps[0].cams.shape[2]
+            self.front.change(
+                pickable=token is not None, pick=[] if token is None else list(divmod(token, columns))
+            )
 
-    def _pointed(self, _: Any, points: Any, __: Any) -> None:
-        if points.point_inds:
-            self.token = int(points.point_inds[0])
+    def _pointed(self, _: Any) -> None:
+        if self.front.pick:
+            row, column = self.front.pick
+            self.token = row * self.trace.steps[0].cams.shape[2] + column
 
-    def _clicked(self, _: Any, points: Any, __: Any) -> None:
-        if points.xs and self.dots.visible:
-            self.token = int(points.ys[0]) * self.trace.steps[0].cams.shape[2] + int(points.xs[0])
+    def _clicked(self, _: Any) -> None:
+        if self.front.pickable and {"x", "y"} <= self.chart.clicked.keys():
+            self.token = int(self.chart.clicked["y"]) * self.trace.steps[0].cams.shape[2] + int(
+                self.chart.clicked["x"]
+            )
+
+    def _slid(self, change: Any) -> None:
+        self.step = change["new"] - 1
 
     def _picked(self, change: Any) -> None:
         if change["new"]:

@@ -148,10 +148,20 @@ def wait_until_up(server: Server, process: subprocess.Popen[bytes], log: Path) -
 
 def run_notebook(page: Page, address: str, cells: int) -> None:
     """Open a notebook of so many code cells, wait for its kernel, and run all to the end."""
+    open_notebook(page, address, cells)
+    run_cells(page, cells)
+
+
+def open_notebook(page: Page, address: str, cells: int) -> None:
+    """Open a notebook of so many code cells, and wait for its kernel."""
     page.goto(address)
     # What is sent before all is there and the kernel is idle is lost, one time in five.
     page.wait_for_function(READY, arg=cells, timeout=1000 * START)
     page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
+
+
+def run_cells(page: Page, cells: int) -> None:
+    """Run all cells of an open notebook to the end; fails if one of them does."""
     said = page.evaluate(RUN_ALL, 1000 * RUN)
     assert not said, said
     expect(page.locator(".jp-CodeCell .jp-InputPrompt")).to_have_text([f"[{n + 1}]:" for n in range(cells)])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.figures import plot
 from tests.browser.jupyter import Server, output, run_notebook
 from tests.hostile.strings import CONTROL, HOSTILE
 from tests.traces import GRID, make_trace
@@ -69,13 +68,14 @@ def test_nothing_runs(page: Page, dialogs: list[str]) -> None:
 @pytest.mark.parametrize("text", ["<svg onload=window.pwned=1>", "$x^2$", "{}", "猫と犬", "--help"])
 def test_found_as_text(page: Page, text: str) -> None:
     dashboard = output(page, VIEWS)
-    dashboard.locator("input[type=text]").first.fill(text)
-    expect(dashboard.locator("option", has_text=text)).to_have_count(1)
+    dashboard.locator("input[type=search]").first.fill(text)
+    expect(dashboard.locator(".c-query bdi").get_by_text(text, exact=True)).to_have_count(1)
 
 
 def test_shown_as_text(page: Page) -> None:
-    legend = plot(output(page, VIEWS), 1).locator(".legendtext").all_text_contents()
-    assert {"<script>alert(1)</script>", "' OR 1=1 --", "{}"} <= set(legend)
+    titles = output(page, VIEWS).locator(".c-scores title").all_text_contents()
+    names = {title.split(". ", 1)[1].rsplit(": ", 1)[0] for title in titles}
+    assert {"<script>alert(1)</script>", "' OR 1=1 --", "{}"} <= names
     assert output(page, LAB).locator("textarea").first.input_value().splitlines() == [
         text for text in (*ATTACKS, *HOSTILE) if len(text) < 1000
     ]

@@ -7,15 +7,15 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 from skimage import data
 
-from tests.browser.figures import click, plot, redraws
 from tests.browser.jupyter import Server, output, run_notebook
+from tests.browser.pixels import click, is_drawn, picture, redraws
 from tests.traces import GRID, make_trace
 
 CELLS = [
     "from carlab import Trace\n"
     "from carlab.widgets import Compare, ProbeInspector, RecurrencePlayer, ScoreMatrix, ScorePlot, linked\n"
     "a, b = Trace.load('a.safetensors'), Trace.load('b.safetensors')",
-    "RecurrencePlayer(a)",
+    "player = RecurrencePlayer(a)\nplayer",
     "ScorePlot(a)",
     "ScoreMatrix(a)",
     "ProbeInspector(a)",
@@ -45,81 +45,97 @@ def page(server: Server, new_page: Callable[..., Page]) -> Page:
 
 def test_player_by_keyboard(page: Page, shot: Shot) -> None:
     player = output(page, PLAYER)
-    handle = player.locator(".noUi-handle").first
-    handle.focus()
-    with redraws(plot(player)):
-        handle.press("ArrowRight")
+    is_drawn(picture(player))
+    picture(player).focus()
+    with redraws(picture(player)):
+        page.keyboard.press("ArrowRight")
     expect(player).to_contain_text("step 2 of 3 · 3 active, 2 kept")
     expect(player).to_contain_text("dropped at step 1")
+    page.keyboard.press("2")
+    expect(player.locator(".c-query[aria-pressed=true]")).to_contain_text("2. dog")
     shot(player, "player")
-    with redraws(plot(player)):
-        handle.press("ArrowLeft")
+    assert page.locator(".jp-CodeCell").count() == len(CELLS)  # no key was a command of JupyterLab
+    page.keyboard.press("Escape")
+    with redraws(picture(player)):
+        page.keyboard.press("ArrowLeft")
     expect(player).to_contain_text("step 1 of 3")
 
 
 def test_player_by_mouse(page: Page, shot: Shot) -> None:
     player = output(page, PLAYER)
-    for layer in ("CAM", "prompted image", "final", "mask"):
-        with redraws(plot(player)):
+    for layer in ("CAM", "contours", "prompted image", "final", "mask"):
+        with redraws(picture(player)):
             player.get_by_role("button", name=layer, exact=True).click()
         shot(player, f"player-{layer.replace(' ', '-')}")
-    with redraws(plot(player)):
-        player.locator("select").select_option(label="2. dog")
+    with redraws(picture(player)):
+        player.locator(".c-query[data-query='1']").click()
 
 
-def test_player_plays(page: Page) -> None:
-    player = output(page, PLAYER)
-    player.locator(".widget-play button").first.click()
-    expect(player).to_contain_text("step 3 of 3 · 2 active, 2 kept: fixed point")
+def test_the_kernel_knows_what_is_selected(page: Page) -> None:
+    output(page, PLAYER).locator(".c-strip [data-step='1']").click()
+    asked = page.evaluate(
+        """async () => {
+            const { kernel } = window.jupyterapp.shell.currentWidget.sessionContext.session;
+            let said = "";
+            const future = kernel.requestExecute({ code: "print(player.step, player.query)" });
+            future.onIOPub = ({ content }) => { said += content.text ?? ""; };
+            await future.done;
+            return said;
+        }"""
+    )
+    assert asked == "1 1\n"
 
 
 def test_a_click_on_a_line_selects_it(page: Page, shot: Shot) -> None:
     scores = output(page, SCORES)
-    with redraws(plot(scores)):
-        click(scores.locator(".scatterlayer .trace").first.locator(".points path").first)
+    scores.locator(".c-line[data-query='0'] circle").first.click()
+    expect(scores.locator(".c-line[data-query='1']")).to_have_attribute("opacity", "0.25")
     shot(scores, "scores")
 
 
 def test_matrix(page: Page, shot: Shot) -> None:
     matrix = output(page, MATRIX)
-    expect(plot(matrix).locator(".heatmaplayer image")).to_be_visible()
-    expect(plot(matrix)).to_contain_text("1. cat")
+    expect(matrix.locator("td.c-num")).to_have_count(16)
+    matrix.locator("tr[data-query='2']").click()
+    expect(matrix.locator("tr.c-on th[scope=row]")).to_have_text("3. sofa")
     shot(matrix, "matrix")
 
 
 def test_inspector(page: Page, shot: Shot) -> None:
     inspector = output(page, INSPECTOR)
     expect(inspector).to_contain_text("Grad-CAM after relu")
+    chart = inspector.locator(".js-plotly-plot")
+    expect(chart.locator(".heatmaplayer image")).to_be_visible()
     shot(inspector, "inspector-maps")
     inspector.locator("select").select_option("affinity.attention")
     expect(inspector).to_contain_text("patch attention")
-    expect(plot(inspector).locator(".scatterlayer .trace")).to_be_visible()  # the mark of the patch
-    for map_or_photo in (0, 1):
-        with redraws(plot(inspector)):
-            click(plot(inspector, map_or_photo).locator(".nsewdrag").first, 0.75, 0.25 + 0.5 * map_or_photo)
+    mark = chart.locator(".scatterlayer .points path")
+    expect(mark).to_be_visible()
+    before = mark.get_attribute("transform")
+    click(picture(inspector), 0.75, 0.75)
+    expect(mark).not_to_have_attribute("transform", before or "")
     shot(inspector, "inspector-attention")
 
 
 def test_compare(page: Page, shot: Shot) -> None:
     compare = output(page, COMPARE)
-    expect(compare).to_contain_text("kept only here, step 1")
-    handle = compare.locator(".noUi-handle").first
-    handle.focus()
-    with redraws(plot(compare, 0)), redraws(plot(compare, 1)):
-        handle.press("ArrowRight")
-    expect(compare).to_contain_text("step 2 of 3")
+    expect(compare).to_contain_text("kept at step 1 by one alone")
+    is_drawn(picture(compare))
+    for mode in ("blink", "slider", "difference", "side by side"):
+        with redraws(picture(compare)):
+            compare.get_by_role("button", name=mode, exact=True).click()
+        shot(compare, f"compare-{mode.replace(' ', '-')}")
+    picture(compare).focus()
+    page.keyboard.press("ArrowRight")
     expect(compare).to_contain_text("step 2 of 2")
-    shot(compare, "compare")
 
 
 def test_dashboard_is_linked(page: Page, shot: Shot) -> None:
     dashboard = output(page, DASHBOARD)
-    photo, scores, matrix = (plot(dashboard, number) for number in range(3))
-    handle = dashboard.locator(".noUi-handle").first
-    handle.focus()
-    with redraws(photo), redraws(scores), redraws(matrix):
-        handle.press("ArrowRight")
-    with redraws(photo), redraws(scores):
-        click(matrix.locator(".nsewdrag").first, 0.1, 0.2)
-    expect(dashboard.locator("select option:checked")).to_have_text("1. cat")
+    with redraws(picture(dashboard)):
+        dashboard.locator(".c-strip [data-step='1']").click()
+    expect(dashboard.locator(".c-matrix td.c-num")).to_have_count(9)
+    dashboard.locator(".c-matrix tr[data-query='0']").click()
+    expect(dashboard.locator(".c-query[aria-pressed=true]")).to_contain_text("1. cat")
+    expect(dashboard.locator(".c-line[data-query='1']")).to_have_attribute("opacity", "0.25")
     shot(dashboard, "dashboard")

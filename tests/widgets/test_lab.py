@@ -13,9 +13,9 @@ from carlab.recurrence import ClipAsRnn
 from carlab.settings import SETTINGS, Setting
 from carlab.stages.filter import Threshold
 from carlab.trace import Trace
-from carlab.widgets import Compare, Lab, ScoreMatrix
+from carlab.widgets import Lab, ScoreMatrix
 from carlab.widgets.lab.controls import HIDDEN, _show_value, _value_of, control
-from carlab.widgets.lab.lab import MOST_RUNS
+from carlab.widgets.lab.lab import COMPARE, MOST_RUNS
 from carlab.widgets.lab.runner import Runner
 from carlab.widgets.lab.state import LabState
 from tests.conftest import WORDS
@@ -36,7 +36,7 @@ def test_the_result_follows_the_sliders(lab: Lab) -> None:
     lab.controls.settings["theta"].value = 0.9
     assert lab.wait(SECONDS)
     assert lab.trace.threshold == 0.9
-    assert [view.trace for view in lab.views] == [lab.trace] * 4
+    assert [view.trace for view in lab.views] == [lab.trace] * 3
     assert lab.trace.passes.keys() <= {"image encode"}
     assert "cam.raw" in lab.trace.steps[0].probes
 
@@ -99,7 +99,7 @@ def test_every_choice_is_offered_once(lab: Lab) -> None:
     offered = {key: [*one.options] for key, one in lab.controls.settings.items() if hasattr(one, "options")}
     assert offered["background"] == [*BACKGROUNDS]
     assert offered["background"].count("none") == 1
-    assert offered.keys() == {row.key for row in SETTINGS.values() if row.choices}
+    assert offered.keys() == {row.key for row in SETTINGS.values() if row.choices} | {"max_steps"}
     for key, choices in offered.items():
         assert len(set(choices)) == len(choices), key
 
@@ -142,40 +142,88 @@ def test_the_history_goes_back_without_computing(lab: Lab) -> None:
 
 def test_the_history_is_bounded(lab: Lab) -> None:
     for number in range(MOST_RUNS + 5):
-        lab.show(LabState(WORDS, "x").but(theta=number / 100), lab.trace)
+        lab.show(LabState(WORDS, f"x{number}"), lab.trace)
     assert len(lab.runs) == MOST_RUNS
 
 
 def test_a_pinned_run_is_compared_with_what_comes_next(lab: Lab) -> None:
+    lab.tabs.selected_index = COMPARE
     lab.pin.click()
-    lab.controls.settings["theta"].value = 0.77
-    lab.wait(SECONDS)
-    (comparison,) = lab.comparison.children
-    assert "0.77" in comparison.table.value
-    lab.controls.settings["theta"].value = 0.66
-    lab.wait(SECONDS)
-    assert lab.comparison.children == (comparison,)
-    assert "0.66" in comparison.table.value
+    pinned = lab.trace
+    for theta in (0.77, 0.66):
+        lab.controls.settings["theta"].value = theta
+        lab.wait(SECONDS)
+        assert str(theta) in lab.comparison.value
+    assert lab.player.front.other == lab.player.content_of(pinned, (0, 1, 2))
+    lab.history.value = 0
+    lab.pin.click()  # the pinned run itself: let go of it
+    assert lab.player.front.other == {}
 
 
-def test_messages_in_two_threads_make_one_comparison(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jupyter delivers clicks in one thread and values in another."""
-    made, make = [], Compare.__init__
-    other = threading.Thread(target=lab._back, args=({"new": 0},))
+def test_after_an_error_or_a_stop_all_is_of_the_trace_that_is_shown(lab: Lab, tmp_path: Path) -> None:
+    state, code = lab.state, lab.source.value
+    lab.controls.queries.value = "cat\nCat"
+    assert lab.wait(SECONDS)
+    assert "expected different queries" in lab.message.value
+    assert f"still shown: {state}" in lab.message.value
+    assert (lab.state, lab.source.value) == (state, code)
+    lab.folder.value = str(tmp_path / "out")
+    lab.export.click()
+    assert (tmp_path / "out" / "run.py").read_text() == code
+    assert Trace.load(tmp_path / "out" / "trace.safetensors").queries == state.queries
 
-    def slowly(comparison: Compare, *args: object) -> None:
-        made.append(comparison)
-        if len(made) == 1:  # the history is used meanwhile
-            other.start()
-            other.join(0.3)
-        make(comparison, *args)
 
-    monkeypatch.setattr(Compare, "__init__", slowly)
+def test_a_run_from_a_cell_moves_the_controls(lab: Lab) -> None:
+    lab.run(replace(lab.state, queries=(*lab.state.queries, "something new")).but(theta=0.35))
+    assert lab.wait(SECONDS)
+    assert lab.controls.settings["theta"].value == 0.35
+    assert lab.controls.queries.value.splitlines() == list(lab.trace.queries)
+    assert lab.controls.state() == lab.state
+    lab.controls.settings["keep_best"].value = not lab.controls.settings["keep_best"].value
+    assert lab.wait(SECONDS)
+    assert (lab.trace.queries[-1], lab.trace.threshold) == ("something new", 0.35)
+
+
+def looks(content: dict) -> dict[str, tuple[int, str]]:
+    """Number and colour of each query, as the browser shows them."""
+    return {query["name"]: (query["number"], query["colour"]) for query in content["queries"]}
+
+
+def test_queries_that_are_edited_in_the_list_keep_their_colours(lab: Lab) -> None:
+    before = looks(lab.player.front.content)
     lab.pin.click()
-    other.join(SECONDS)
-    assert not other.is_alive()
-    assert lab.comparison.children == tuple(made)
-    assert len(made) == 1
+    lab.player.front.wanted = [*WORDS[1:3], "something new"]  # as the browser does
+    assert lab.wait(SECONDS)
+    assert lab.trace.queries == (*WORDS[1:3], "something new")
+    for content in (lab.player.front.content, lab.matrix.front.content):
+        after = looks(content)
+        assert {name: after[name] for name in WORDS[1:3]} == {name: before[name] for name in WORDS[1:3]}
+        assert after["something new"] not in before.values()  # it is shown beside the pinned run
+    assert looks(lab.player.front.other) == before
+    lab.player.front.wanted = []
+    assert lab.wait(SECONDS)
+    assert "expected at least one query" in lab.message.value
+    assert lab.player.front.wanted == list(lab.trace.queries)
+
+
+def test_a_slider_that_moves_on_is_one_run_of_the_history(lab: Lab) -> None:
+    for theta in (0.3, 0.4, 0.5):
+        lab.controls.settings["theta"].value = theta
+        assert lab.wait(SECONDS)
+    lab.controls.settings["keep_best"].value = not lab.controls.settings["keep_best"].value
+    assert lab.wait(SECONDS)
+    assert [state.settings.get("theta") for state, _ in lab.runs] == [None, 0.5, 0.5]
+
+
+def test_steps_at_most(lab: Lab) -> None:
+    """It is no word for the ablation without recurrence, which sets theta too."""
+    lab.controls.settings["max_steps"].value = 1
+    assert lab.wait(SECONDS)
+    assert (len(lab.trace.steps), lab.trace.threshold) == (1, 0.2)
+    assert "max_steps=1" in lab.source.value
+    lab.controls.settings["max_steps"].value = None
+    assert lab.wait(SECONDS)
+    assert lab.state.settings == {}
 
 
 def test_going_back_is_not_undone_by_a_run_that_ends_later(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,21 +248,22 @@ def test_going_back_is_not_undone_by_a_run_that_ends_later(lab: Lab, monkeypatch
     assert lab.message.value == said
 
 
-def drawn(view: ScoreMatrix) -> list[list[float]]:
-    return view.figure.data[0].z.tolist()
+def drawn(view: ScoreMatrix) -> list[bytes]:
+    return [step["pairs"]["probs"] for step in view.front.content["steps"]]
 
 
 def test_what_is_behind_a_closed_tab_is_drawn_when_it_is_opened(lab: Lab) -> None:
-    player, matrix = lab.views[0], lab.views[2]
-    assert [view.visible for view in lab.views] == [True, True, False, False]
+    player, matrix = lab.views[:2]
+    lab.tabs.selected_index = 1
+    assert [view.visible for view in lab.views] == [True, False, True]
     before = drawn(matrix)
     lab.controls.settings["prompter"].value = ("grey",)
     lab.wait(SECONDS)
     player.query = 1
     assert all(view.trace is lab.trace and view.query == 1 for view in lab.views)
     assert drawn(matrix) == before
-    lab.tabs.selected_index = 1
-    assert [view.visible for view in lab.views] == [True, False, True, False]
+    lab.tabs.selected_index = 0
+    assert [view.visible for view in lab.views] == [True, True, False]
     fresh = ScoreMatrix(lab.trace)
     fresh.query = 1
     assert drawn(matrix) == drawn(fresh) != before
@@ -304,6 +353,8 @@ def test_cancel_stops_between_pictures(tiny: ClipAsRnn, photo: np.ndarray) -> No
         assert lab.wait(SECONDS)
     assert lab.trace is done
     assert "stopped" in lab.message.value
+    assert lab.controls.state() == lab.state
+    assert lab.controls.settings["prompter"].value == ("circle", "blur")
 
 
 def test_of_many_tasks_only_the_last_is_run() -> None:

@@ -8,13 +8,16 @@ import inspect
 import pytest
 
 from carlab import widgets
-from carlab.widgets.base import ChartBox
+from carlab.widgets.chart import Chart
+from carlab.widgets.front import Front, FrontView
 from carlab.widgets.lab.controls import Controls
 
 OWN = [getattr(widgets, name) for name in vars(widgets) if inspect.isclass(getattr(widgets, name))]
 
 
-@pytest.mark.parametrize("widget", [*OWN, ChartBox, Controls], ids=lambda widget: widget.__name__)
+@pytest.mark.parametrize(
+    "widget", [*OWN, Chart, Front, FrontView, Controls], ids=lambda widget: widget.__name__
+)
 def test_no_method_replaces_one_of_ipywidgets(widget: type) -> None:
     ours = [one for one in widget.__mro__ if one.__module__.startswith("carlab.")]
     theirs = {name for one in widget.__mro__ if one not in ours for name in vars(one)}

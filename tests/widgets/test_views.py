@@ -1,22 +1,27 @@
 """Every view driven through its traits, without a browser; its figure is that of the pure functions."""
 
 import json
+import re
 import subprocess
 import sys
-from dataclasses import replace
+from base64 import b64decode
+from io import BytesIO
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
 import traitlets
+from PIL import Image
 
 from carlab.errors import TraceError
+from carlab.figures.content import trace_content
+from carlab.figures.front import module, style
 from carlab.figures.inspection import maps_chart, probe_figure
-from carlab.figures.layers import LAYERS, layer_picture
-from carlab.figures.screen import bring, matrix, matrix_chart, scores_chart
-from carlab.files.pictures import data_uri
 from carlab.widgets import Compare, ProbeInspector, RecurrencePlayer, ScoreMatrix, ScorePlot, linked
-from carlab.widgets.base import ChartBox, TraceWidget
+from carlab.widgets.base import TraceWidget
+from carlab.widgets.chart import Chart, library
+from carlab.widgets.compare import differences
+from carlab.widgets.palette import Palette
 from tests.traces import make_trace
 
 VIEWS = (RecurrencePlayer, ScorePlot, ScoreMatrix, ProbeInspector)
@@ -57,103 +62,75 @@ def test_every_view_of_every_trace_at_every_step(view: type[TraceWidget], name: 
     assert widget.query == -1
 
 
-def test_the_player_shows_the_layer_of_the_step_and_query() -> None:
+def test_all_of_a_trace_is_sent_at_once_and_what_is_selected_is_not_sent_again() -> None:
     trace = make_trace()
     player = RecurrencePlayer(trace)
-    seen = set()
-    for t in range(3):
-        for layer in LAYERS:
-            for query in (-1, 0):
-                player.step, player.layer, player.query = t, layer, query
-                shown = player.figure.layout.images[0].source
-                queries = [0] if query == 0 else [0, 1, 2]
-                assert shown == data_uri(layer_picture(trace, t, layer, queries, opacity=0.6))
-                seen.add(shown)
-    assert len(seen) > 6
-    player.layer, player.opacity = "mask", 0.0
-    faint = player.figure.layout.images[0].source
-    player.opacity = 1.0
-    assert player.figure.layout.images[0].source != faint
+    sent = player.front.content
+    assert sent == trace_content(trace)
+    for t, step in enumerate(trace.steps):
+        masks = np.frombuffer(sent["steps"][t]["masks"], np.uint8).reshape(step.masks.shape)
+        np.testing.assert_allclose(masks / 255, step.masks, atol=0.51 / 255)
+        assert sent["steps"][t]["prompted"].keys() == {str(index) for index in step.active}
+    player.step, player.query, player.layer, player.opacity = 2, 0, "CAM", 0.2
+    assert player.front.content is sent
+    assert (player.front.step, player.front.query, player.front.layer, player.front.opacity) == (
+        2,
+        0,
+        "CAM",
+        0.2,
+    )
 
 
-def test_the_stop_reason_of_a_rule_of_ones_own_is_text() -> None:
-    player = RecurrencePlayer(replace(make_trace(), stop="<img src=x>"))
-    player.step = 2
-    assert "&lt;img src=x&gt;" in player.caption.value
+def test_the_final_labels_arrive() -> None:
+    trace = make_trace()
+    runs = trace_content(trace)["final"]
+    values = np.frombuffer(runs["values"], np.uint16)
+    lengths = np.frombuffer(runs["lengths"], np.uint32)
+    np.testing.assert_array_equal(np.repeat(values, lengths).reshape(trace.labels.shape), trace.labels)
+    large = trace_content(make_trace(size=(1500, 2000)))["final"]
+    assert (large["height"], large["width"]) == (720, 960)
 
 
-def test_the_player_shows_what_was_dropped_and_by_how_much() -> None:
-    player = RecurrencePlayer(make_trace(scores=(0.8, 0.12), theta=0.3))
-    assert "dropped" in player.status.value
-    assert "0.180 below 0.300" in player.status.value
-    assert player.status.value.count("opacity:0.5") == 1
-    player.step = 1
-    assert player.status.value.count("opacity:0.5") == 2
-    assert "1 kept" in player.caption.value
+def test_a_query_that_is_not_named_gets_its_prompted_images_when_it_is_selected() -> None:
+    player = RecurrencePlayer(MANY)
+    assert "39" not in player.front.content["steps"][0]["prompted"]
+    player.front.query = 39  # as a search in the browser does
+    assert "39" in player.front.content["steps"][0]["prompted"]
+    assert player.query == 39
 
 
-def test_controls_and_traits_follow_each_other() -> None:
+def test_the_browser_and_the_traits_follow_each_other() -> None:
     player = RecurrencePlayer(make_trace())
-    player.slider.value = 2
+    player.front.step = 2
     assert player.step == 2
     player.step = 1
-    assert player.slider.value == 1
-    player.list.value = 0
-    assert player.query == 0
-    player.layers.value = "CAM"
-    assert player.layer == "CAM"
+    assert player.front.step == 1
+    player.front.set_state({"query": 0, "layer": "CAM"})  # a message of the browser
+    assert (player.query, player.layer) == (0, "CAM")
+    player.step = 99
+    assert player.step == player.front.step == 2
     with pytest.raises(traitlets.TraitError):
         player.layer = "masks"
 
 
-def test_the_search_finds_any_of_eighty() -> None:
-    player = RecurrencePlayer(MANY)
-    assert len(player.list.options) == 13
-    player.search.value = "thing 7"
-    found = [index for _, index in player.list.options[1:]]
-    assert found == [7, *range(70, 80)]
-    player.list.value = 77
-    assert player.query == 77
-
-
-def lines(figure: object) -> list[tuple]:
-    return [
-        (tuple(np.nan_to_num(line.y, nan=-1)), line.name, line.opacity, line.line.width)
-        for line in figure.data
-    ]
+@pytest.mark.parametrize("name", TRACES)
+def test_the_scores_are_those_of_the_trace(name: str) -> None:
+    trace = TRACES[name]
+    sent = ScorePlot(trace, top=3).front.content
+    shown = np.array([[np.nan if score is None else score for score in row] for row in sent["scores"]])
+    np.testing.assert_allclose(shown, trace.scores, atol=1e-5)
+    assert sent["threshold"] == pytest.approx(trace.threshold)
+    assert sum(query["telling"] for query in sent["queries"]) == min(3, len(trace.queries))
+    assert "photo" not in sent
 
 
 @pytest.mark.parametrize("name", TRACES)
-def test_the_plot_is_that_of_the_pure_function(name: str) -> None:
+def test_the_matrix_is_that_of_the_step(name: str) -> None:
     trace = TRACES[name]
-    plot = ScorePlot(trace)
-    for step, query in ((0, -1), (len(trace.steps) - 1, 0), (0, len(trace.queries) - 1), (0, -1)):
-        plot.step, plot.query = step, query
-        assert lines(plot.figure) == lines(scores_chart(trace, query, step, plot.top))
-        assert plot.figure.layout.shapes[-1].x0 == step + 1
-
-
-def test_choosing_a_line_selects_its_query_and_again_none() -> None:
-    plot = ScorePlot(make_trace())
-    points = type("Points", (), {"point_inds": [0]})()
-    plot._clicked(plot.figure.data[1], points, None)
-    assert plot.query == 1
-    assert [line.opacity for line in plot.figure.data[:3]] == [0.3, 1.0, 0.3]
-    plot._clicked(plot.figure.data[1], points, None)
-    assert plot.query == -1
-
-
-def test_the_matrix_is_that_of_the_step() -> None:
-    trace = make_trace()
-    view = ScoreMatrix(trace)
-    for t in range(3):
-        view.step = t
-        np.testing.assert_array_equal(view.figure.data[0].z, matrix(trace, t)["z"])
-        np.testing.assert_array_equal(view.figure.data[0].z, trace.steps[t].probs)
-    view.step = 0
-    points = type("Points", (), {"ys": [view.figure.data[0].y[2]]})()
-    view._clicked(None, points, None)
-    assert view.query == 2
+    for step, sent in zip(trace.steps, ScoreMatrix(trace).front.content["steps"], strict=True):
+        probs = np.frombuffer(sent["pairs"]["probs"], np.float32).reshape(step.probs.shape)
+        np.testing.assert_array_equal(probs, step.probs)
+        assert sent["pairs"]["queries"] == step.active.tolist()
 
 
 @pytest.mark.parametrize("name", sorted(PROBED.steps[0].probes))
@@ -191,21 +168,15 @@ def test_values_that_are_not_finite_leave_gaps() -> None:
     json.loads(json.dumps(chart.data[0].z.tolist()), parse_constant=pytest.fail)
 
 
-def test_a_chart_is_changed_in_place_where_that_can_be() -> None:
-    charts = [scores_chart(make_trace(), step=t) for t in (0, 2)]
-    figure = go.Figure(charts[0])
-    bring(figure, charts[1])
-    assert json.loads(figure.to_json()) == json.loads(charts[1].to_json())
-
-
-def test_a_figure_for_each_kind_of_chart() -> None:
-    place = ChartBox(lambda *_: None)
-    lines, matrix = scores_chart(make_trace()), matrix_chart(make_trace())
-    shown = ((lines, ""), (matrix, ""), (lines, ""), (lines, "b"))
-    figures = [place.show(chart, kind) for chart, kind in shown]
-    assert figures[0] is figures[2]
-    assert len({id(figure) for figure in figures}) == 3
-    assert [box.layout.display for box in place.children] == ["none", "none", None]
+def test_a_chart_sends_its_figure_and_the_library_when_it_is_asked() -> None:
+    chart, sent = Chart(go.Figure().add_bar(y=[1.0, 2.0])), []
+    chart.send = lambda content, buffers: sent.append(buffers[0])
+    assert chart.figure["data"][0]["type"] == "bar"
+    chart._handle_custom_msg({"ask": "plotly"}, [])
+    assert sent == [library()]
+    assert b"plotly.js v" in sent[0][:200]
+    chart._handle_custom_msg({"ask": "something else"}, [])
+    assert len(sent) == 1
 
 
 def test_a_probe_of_nobody() -> None:
@@ -220,10 +191,11 @@ def test_a_patch_is_chosen_by_a_click() -> None:
     inspector.probe = "affinity.attention"
     rows = PROBED.steps[0].probes["affinity.attention"]
     np.testing.assert_array_equal(inspector.figure.data[0].z, rows[0].reshape(6, 9))
-    inspector._clicked(None, type("Points", (), {"xs": [4], "ys": [2]})(), None)
+    inspector.chart.clicked = {"x": 4, "y": 2, "count": 1}  # as the browser does
     assert inspector.token == 22
     np.testing.assert_array_equal(inspector.figure.data[0].z, rows[22].reshape(6, 9))
-    inspector._pointed(None, type("Points", (), {"point_inds": [53]})(), None)
+    assert inspector.front.pick == [2, 4]
+    inspector.front.pick = [5, 8]
     np.testing.assert_array_equal(inspector.figure.data[0].z, rows[53].reshape(6, 9))
 
 
@@ -250,29 +222,41 @@ def test_another_trace_in_the_same_view() -> None:
         widget.trace = make_trace(["cat"], kept=((0,),))
         assert widget.step == 0
         assert widget.query == -1
-    assert RecurrencePlayer(make_trace()).slider.max == 2
 
 
-def test_compare_links_both_and_says_what_differs() -> None:
+def test_compare_shows_both_and_says_what_differs() -> None:
     a = make_trace(theta=0.3)
     b = make_trace(["dog", "cat"], kept=((0, 1), (0,)), theta=0.5)
     view = Compare(a, b, ("before", "after"))
-    assert "filter.theta" in view.table.value
+    assert view.front.names == ["before", "after"]
+    assert ("theta", "0.3", "0.5") in differences(view.comparison, "ab")
     assert "before" in view.table.value
-    view.a.query = 1
-    assert view.b.query == 0
-    view.step = 2
-    assert (view.a.step, view.b.step) == (2, 1)
-    view.a.layer = "CAM"
-    assert view.b.layer == "CAM"
-    figures = view.a.figure, view.b.figure
+    colours = [
+        {query["name"]: query["colour"] for query in one["queries"]}
+        for one in (view.front.other, view.front.content)
+    ]
+    assert colours[0].items() >= colours[1].items()
+    front = view.front
     view.show(b, make_trace(theta=0.7))
-    assert (view.a.figure, view.b.figure) == figures
-    assert (view.step, view.a.step, view.b.step) == (1, 1, 1)
+    assert view.front is front
+    assert view.front.other["queries"][0]["name"] == "dog"
     assert "0.7" in view.table.value
     with pytest.raises(TraceError, match="one image"):
         view.show(b, make_trace(size=(20, 30)))
-    assert view.b.trace.settings["filter"]["theta"] == 0.7
+    assert view.trace.settings["filter"]["theta"] == 0.7
+    view.front.mode = "blink"
+    assert view.mode == "blink"
+
+
+def test_a_query_keeps_its_colour_and_number_while_others_come_and_go() -> None:
+    palette = Palette()
+    first = dict(zip("abc", palette.slots("abc"), strict=True))
+    after = dict(zip("bcd", palette.slots("bcd", beside="abc"), strict=True))
+    assert {name: after[name] for name in "bc"} == {name: first[name] for name in "bc"}
+    assert after["d"] not in first.values()
+    again = palette.slots("abcd")
+    assert len(set(again)) == 4
+    assert again[1:] == (after["b"], after["c"], after["d"])
 
 
 def test_views_need_no_torch() -> None:
@@ -287,3 +271,21 @@ def test_a_view_shows_only_traces() -> None:
     player = RecurrencePlayer(make_trace())
     with pytest.raises(traitlets.TraitError):
         player.trace = "trace"
+
+
+def test_without_a_kernel_there_is_a_picture() -> None:
+    player = RecurrencePlayer(make_trace(), layer="final")
+    bundle = player._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    shown = Image.open(BytesIO(b64decode(bundle["image/jpeg"])))
+    assert shown.size == (70, 48)
+    player.opacity = 0.1
+    assert player._repr_mimebundle_()["image/jpeg"] != bundle["image/jpeg"]
+    assert "image/jpeg" not in ScorePlot(make_trace())._repr_mimebundle_()
+
+
+def test_the_front_end_is_small_and_asks_nobody() -> None:
+    assert len(module().encode()) < 60_000
+    for text in (module(), style(), Chart._esm):
+        assert not re.findall(r"https?://(?!www\.w3\.org/2000/svg)", str(text))
+        assert not re.findall(r"\b(fetch|XMLHttpRequest|WebSocket|importScripts|import\()", str(text))

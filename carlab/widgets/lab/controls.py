@@ -1,22 +1,37 @@
 """The controls of the Lab, made from the table of settings: from values to a `LabState`, and back."""
 
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from math import isinf
 from typing import Any
 
 import ipywidgets as widgets
 
 from carlab.settings import NONE, SETTINGS, Setting
-from carlab.widgets.base import rows, unobserved
+from carlab.widgets.base import html, unobserved
 from carlab.widgets.lab.state import LabState
 
-WIDE = {"width": "330px"}
+WIDE = {"width": "100%"}
 HIDDEN = ("batch",)
 """Settings without a control: it changes no result."""
+GROUPS = {
+    "What to look for": ("background", "background_weight", "refer"),
+    "How to draw": ("eta", "prompter", "affinity", "lambda"),
+    "How to judge": ("theta", "keep_best", "max_steps", "score"),
+    "How to refine": ("refiner", "regions"),
+}
+"""Settings by what they decide, in the order of the loop; one that is in none of them comes last."""
+COSTS = {
+    "arithmetic": ("theta", "keep_best", "max_steps", "score"),
+    "the last masks": ("refiner", "regions"),
+}
+"""What a change computes anew; all others draw and encode prompted images."""
+ENCODES = "encodes images"
+NO_LIMIT = ("no limit", None)
 
 
 class Controls(widgets.VBox):
-    """Queries, preset, and a control for each setting.
+    """Preset, and a control for each setting; the queries as text, one a line.
 
     Parameters
     ----------
@@ -36,13 +51,14 @@ class Controls(widgets.VBox):
         changed: Callable[[LabState], None],
     ) -> None:
         self.defaults, self.changed = defaults, changed
-        self.queries = widgets.Textarea(description="queries", rows=5, continuous_update=False, layout=WIDE)
+        self.queries = widgets.Textarea(
+            placeholder="one query a line", rows=6, continuous_update=False, layout=WIDE
+        )
         self.preset = widgets.Dropdown(description="preset", options=presets, layout=WIDE)
         self.reset = widgets.Button(description="reset", tooltip="back to the preset's settings")
         self.settings = {row.key: control(row) for row in SETTINGS.values() if row.name not in HIDDEN}
-        boxes = [one for one in self.settings.values() if isinstance(one, widgets.Checkbox)]
-        others = [one for one in self.settings.values() if one not in boxes]
-        super().__init__([self.queries, *others, rows(*boxes), self.preset, self.reset])
+        self.notes = {key: html() for key in self.settings}
+        super().__init__([*self._groups(), self.reset])
         self.inputs = (self.queries, self.preset, *self.settings.values())
         for one in self.inputs:
             one.observe(self._changed, names="value")
@@ -63,14 +79,34 @@ class Controls(widgets.VBox):
             self.preset.value = state.preset
             for key, one in self.settings.items():
                 _show_value(key, one, state.settings.get(key, self.defaults[key]))
+        for row in SETTINGS.values():
+            if row.key in self.notes:
+                self.notes[row.key].value = _note(row, self.defaults[row.key], row.key in state.settings)
+
+    def _groups(self) -> list[widgets.Widget]:
+        """Return the groups, each with its heading, controls and lines of help."""
+        left = [row.name for row in SETTINGS.values() if row.name not in HIDDEN]
+        grouped = {title: [name for name in names if name in left] for title, names in GROUPS.items()}
+        known = {name for names in grouped.values() for name in names}
+        others = [name for name in left if name not in known]
+        boxes: list[widgets.Widget] = []
+        for title, names in {**grouped, **({"Others": others} if others else {})}.items():
+            keys = [SETTINGS[name].key for name in names]
+            children: list[widgets.Widget] = [html(f"<h4 style='margin:.6em 0 .2em'>{title}</h4>")]
+            if not boxes:
+                as_text = widgets.Accordion([self.queries], selected_index=None, titles=("queries as text",))
+                children += [as_text, self.preset]
+            for key in keys:
+                children += [self.settings[key], self.notes[key]]
+            boxes.append(widgets.VBox(children))
+        return boxes
 
     def _changed(self, _: Any) -> None:
         self.changed(self.state())
 
     def _reset(self, _: Any) -> None:
         state = self.state()
-        self.show(LabState(state.queries, state.preset))
-        self.changed(self.state())
+        self.changed(LabState(state.queries, state.preset))
 
 
 def control(row: Setting) -> Any:
@@ -86,27 +122,45 @@ def control(row: Setting) -> Any:
     >>> type(control(SETTINGS["theta"])).__name__, type(control(SETTINGS["keep_best"])).__name__
     ('FloatSlider', 'Checkbox')
     """
-    if row.kind is bool or row.name == "max_steps":
-        name = "recurrence" if row.name == "max_steps" else row.meaning.rstrip(".")
-        return widgets.Checkbox(description=name, indent=False)
-    look: dict[str, Any] = {"description": row.name, "layout": WIDE}
-    if row.kind is float and not isinf(row.high):
-        return widgets.FloatSlider(min=row.low, max=row.high, step=0.01, readout_format=".2f", **look)
+    if row.kind is bool:
+        return widgets.Checkbox(description=row.name, indent=False)
+    look: dict[str, Any] = {
+        "description": row.name, "layout": WIDE, "style": {"description_width": "6.5em"}
+    }  # fmt: skip
+    if row.name == "max_steps":
+        return widgets.Dropdown(options=[NO_LIMIT, *((str(n), n) for n in range(1, 11))], **look)
     if row.kind in (int, float):
-        field = widgets.IntText if row.kind is int else widgets.FloatText
-        return field(style={"description_width": "initial"}, **look)
+        return _number(row, look)
     look["options"] = tuple(row.choices)
     if row.name == "prompter":
-        return widgets.SelectMultiple(rows=4, **{**look, "description": "prompts"})
+        return widgets.SelectMultiple(rows=len(row.choices), **{**look, "description": "prompts"})
     if row.open:
         return widgets.Combobox(ensure_option=False, continuous_update=False, **look)
-    return widgets.ToggleButtons(style={"button_width": "70px"}, **look)
+    look["style"] = {**look["style"], "button_width": "auto"}
+    return widgets.ToggleButtons(**look)
+
+
+def _number(row: Setting, look: dict[str, Any]) -> Any:
+    if row.kind is float and not isinf(row.high):
+        return widgets.FloatSlider(min=row.low, max=row.high, step=0.01, readout_format=".2f", **look)
+    field = widgets.IntText if row.kind is int else widgets.FloatText
+    return field(**{**look, "style": {"description_width": "initial"}})
+
+
+def _note(row: Setting, default: Any, changed: bool) -> str:
+    """Return the line of help below a control: meaning, symbol, default, and what a change computes."""
+    cost = next((cost for cost, names in COSTS.items() if row.name in names), ENCODES)
+    value = NO_LIMIT[0] if default is None and row.name == "max_steps" else default
+    named = ("on" if value else "off") if isinstance(value, bool) else str(value)
+    standard = "this model has none" if value is None else f"default {named}"
+    symbol = f" ({row.symbol})" if row.symbol not in ("", row.name) else ""
+    shown = escape(row.meaning.rstrip(".") + symbol)
+    mark = f"<b>changed, {escape(standard)}</b>" if changed else escape(standard)
+    return f"<div style='font-size:12px;line-height:1.35;margin:-4px 0 4px'>{shown} · {mark} · {cost}</div>"
 
 
 def _value_of(key: str, one: Any) -> Any:
     """Return the setting's value that a control shows; None leaves it to the preset."""
-    if key == "max_steps":
-        return None if one.value else 1
     if key == "prompter":
         return "+".join(name for name in one.options if name in one.value) or None
     if isinstance(one.value, str):
@@ -117,8 +171,11 @@ def _value_of(key: str, one: Any) -> Any:
 def _show_value(key: str, one: Any, value: Any) -> None:
     """Show a setting's value; a control whose setting the model lacks is disabled."""
     if key == "max_steps":
-        value = value is None
-    elif key == "prompter":
+        if value not in [choice for _, choice in one.options]:
+            one.options = [*one.options, (str(value), value)]
+        one.value = value
+        return
+    if key == "prompter":
         value = tuple(value.split("+")) if value else ()
     one.disabled = value is None
     if value is not None:

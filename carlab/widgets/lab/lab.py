@@ -1,6 +1,7 @@
 """The live Lab: change any setting, and the result follows."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from time import perf_counter
@@ -10,34 +11,42 @@ import ipywidgets as widgets
 import traitlets
 
 from carlab.errors import CarlabError
+from carlab.figures.content import photo_content
 from carlab.files.archive import make_folder
 from carlab.hooks import check_patterns, watching
 from carlab.photo import Photo
 from carlab.settings import change, current
 from carlab.trace import Trace
+from carlab.trace.compare import compare
 from carlab.trace.show import outcome
 from carlab.widgets.base import ALONE, html, linked, rows, unobserved
-from carlab.widgets.compare import Compare
+from carlab.widgets.compare import differences_html
+from carlab.widgets.front import Front, picture_bundle
 from carlab.widgets.inspector import ProbeInspector
 from carlab.widgets.lab.controls import Controls
 from carlab.widgets.lab.runner import Runner, StoppedError
 from carlab.widgets.lab.state import LabState
+from carlab.widgets.palette import Palette
 from carlab.widgets.player import RecurrencePlayer
-from carlab.widgets.scores import ScoreMatrix, ScorePlot
+from carlab.widgets.scores import ScoreMatrix
 
 if TYPE_CHECKING:
     from carlab.recurrence import ClipAsRnn
 
 MOST_RUNS = 50
 """Runs that the history holds; the oldest is dropped first."""
-COMPARE = 3
+COMPARE = 2
 """Index of the comparison among the tabs."""
+NAMES = ("pinned", "now")
+MOST_ALIKE = 2
+"""Runs that a third must continue to take the place of the second."""
 
 
 class Lab(widgets.VBox):
     """Change queries, thresholds, prompts and refiner, and watch the recurrence change with them.
 
-    Traits: `trace` (the latest, None before the first), `state` (its settings), `busy`.
+    Traits: `trace`, the one shown, None before the first; `state`, its queries and settings, also after a
+    later run failed or was cancelled; `busy`.
 
     Raises ImageError if the image cannot be read. Later errors are shown in the Lab itself.
 
@@ -86,8 +95,10 @@ class Lab(widgets.VBox):
         self.runner = Runner()
         self.runs: list[tuple[LabState, Trace]] = []
         self.pinned: Trace | None = None
+        self.palette = Palette()
         self.views: tuple[Any, ...] = ()
         start = LabState(tuple(queries), preset if model is None else model.name)
+        self._running = start
         super().__init__(state=start, **options)
         presets = PRESETS if model is None else [model.name]
         self.controls = Controls(start, current(self._model(start.preset)), presets, self.run)
@@ -95,14 +106,20 @@ class Lab(widgets.VBox):
         self.run(self.controls.state())
 
     def run(self, state: LabState) -> None:
-        """Run a state as soon as possible, in place of one that is running."""
+        """Run a state as soon as possible, in place of one that is running; the controls show it."""
         with ALONE:
-            self.state = state
+            self._running = state
+            self.controls.show(state)
             self.runner.submit(lambda stopped: self._run(state, stopped))
 
     def wait(self, timeout: float | int | None = None) -> bool:
         """Block until no run is left, in scripts and tests; return False after `timeout` seconds."""
         return self.runner.wait(timeout)
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
+        """Return the widget, and its picture for where there is no kernel."""
+        bundle: dict[str, str] = super()._repr_mimebundle_(**options)
+        return bundle | picture_bundle(self.player) if self.views else bundle
 
     def _build(self) -> None:
         self.message = html()
@@ -113,17 +130,20 @@ class Lab(widgets.VBox):
         self.source = widgets.Textarea(rows=8, layout={"width": "560px"}).add_class("carlab-code")
         self.folder = widgets.Text("carlab-export", description="folder", layout={"width": "330px"})
         self.export = widgets.Button(description="export", tooltip="write the trace and its figures")
-        self.stage = widgets.VBox([html("loading the model …")])
+        preview = Front("picture", content=photo_content(self.photo.image), note="loading the model …")
+        self.stage = widgets.VBox([preview], layout={"min_width": "0"})
         self.cancel.on_click(lambda _: self.runner.cancel())
         self.pin.on_click(self._pin)
         self.export.on_click(self._export)
         self.history.observe(self._back, names="value")
+        self.sent: Trace | None = None
         own = self.own_model is not None
         traitlets.dlink((self, "state"), (self.source, "value"), lambda state: state.code(self.path, own))
-        left = widgets.VBox([self.controls, rows(self.progress, self.cancel), self.history, self.pin])
-        left.layout.flex = "0 0 350px"
-        right = widgets.VBox([self.message, self.stage], layout={"flex": "1 1 560px", "min_width": "0"})
-        self.children = [rows(left, right, align_items="flex-start")]
+        self.history.layout.width = self.folder.layout.width = "100%"
+        runs = [rows(self.progress, self.cancel), self.history, self.pin]
+        side = widgets.VBox([*runs, self.controls], layout={"flex": "1 0 300px", "max_width": "420px"})
+        main = widgets.VBox([self.message, self.stage], layout={"flex": "6 1 560px", "min_width": "0"})
+        self.children = [rows(main, side, align_items="flex-start")]
 
     def _model(self, preset: str) -> "ClipAsRnn":
         from carlab.presets import load
@@ -147,11 +167,21 @@ class Lab(widgets.VBox):
         except Exception as error:  # the thread must stay alive, and the user must see the error
             kind = "" if isinstance(error, CarlabError | StoppedError) else f"{type(error).__name__}: "
             with ALONE:
-                if self.state is state:  # otherwise another state is shown, or about to be
-                    self._say(f"{kind}{error}", wrong=not isinstance(error, StoppedError))
+                if self._running is state:  # otherwise another state is shown, or about to be
+                    self._failed(f"{kind}{error}", stopped=isinstance(error, StoppedError))
         finally:
             self.busy = False
             self.progress.layout.visibility = self.cancel.layout.visibility = "hidden"
+
+    def _failed(self, text: str, stopped: bool) -> None:
+        """Say why there is no new trace, and leave no doubt about which one is shown."""
+        if self.trace is not None:
+            text += f" · still shown: {self.state}"
+            self.player.front.wanted = list(self.trace.queries)
+            if stopped:  # after an error the user corrects what was written; after a stop there is nothing to
+                self._running = self.state
+                self.controls.show(self.state)
+        self._say(text, wrong=not stopped)
 
     def _trace(self, state: LabState, stopped: Callable[[], bool]) -> Trace:
         def watch(stage: str, done: int, of: int) -> None:
@@ -168,7 +198,7 @@ class Lab(widgets.VBox):
         if defaults != self.controls.defaults:  # those of another preset: its values must be shown
             with ALONE:
                 self.controls.defaults = defaults
-                self.controls.show(self.state)
+                self.controls.show(state)
         with watching(watch):
             return change(base, **state.settings)(self.photo, state.queries, record=self.record)
 
@@ -176,30 +206,51 @@ class Lab(widgets.VBox):
         """Show a trace in every view, and add it to the history."""
         with ALONE:
             others = [run for run in self.runs if run[0] != state]
+            if continues(state, others):  # a slider that moves on is one change
+                others.pop()
             self.runs = [*others[1 - MOST_RUNS :], (state, trace)]
             with unobserved(self._back, self.history):
                 self.history.options = [(f"{n}. {state}", n - 1) for n, (state, _) in enumerate(self.runs, 1)]
                 self.history.value = len(self.runs) - 1
-            self._show(trace)
+            self._show(state, trace)
 
-    def _show(self, trace: Trace) -> None:
-        self.trace = trace
+    def _show(self, state: LabState, trace: Trace) -> None:
+        self.state, self.trace = state, trace
         if not self.views:
             self._build_views(trace)
+        self._colour(trace)
+        self.player.front.wanted = list(trace.queries)
         for view in self.views:
             view.trace = trace
         self._draw_open_tab()
 
+    def _colour(self, trace: Trace) -> None:
+        """Give the queries of a trace the colours that they had, beside those of the pinned run."""
+        beside = () if self.pinned is None else self.pinned.queries
+        for view in (self.player, self.matrix):
+            view.slots = self.palette.slots(trace.queries, beside)
+
     def _build_views(self, trace: Trace) -> None:
-        self.views = (RecurrencePlayer(trace), ScorePlot(trace), ScoreMatrix(trace), ProbeInspector(trace))
+        parts = ("tools", "picture", "strip", "list", "scores")
+        self.player, self.matrix = RecurrencePlayer(trace, parts=parts), ScoreMatrix(trace, visible=False)
+        self.inspector = ProbeInspector(trace, visible=False)
+        self.player.front.editable = True
+        self.player.front.observe(self._edited, names="wanted")
+        self.views = (self.player, self.matrix, self.inspector)
         linked(*self.views)
-        player, *others = self.views
-        self.comparison = widgets.VBox([html("<p>Pin a run to compare later ones with it.</p>")])
+        self.comparison = html("<p>Pin a run to compare later ones with it.</p>")
         title, export = html("The Python that makes this trace:"), rows(self.folder, self.export)
-        self.tabs = widgets.Tab([*others, self.comparison, widgets.VBox([title, self.source, export])])
-        self.tabs.titles = ("scores", "confusion", "probes", "compare", "code and export")
+        code = widgets.VBox([title, self.source, export])
+        self.tabs = widgets.Tab([self.matrix, self.inspector, self.comparison, code])
+        self.tabs.titles = ("scores of all pairs", "probes", "compare", "code and export")
         self.tabs.observe(self._draw_open_tab, names="selected_index")
-        self.stage.children = [player, self.tabs]
+        self.stage.children = [self.player, self.tabs]
+
+    def _edited(self, change: Any) -> None:
+        """Run the queries that were added or deleted in the list."""
+        queries = tuple(change["new"])
+        if self.trace is not None and queries != self.trace.queries:
+            self.run(replace(self.controls.state(), queries=queries))
 
     def _draw_open_tab(self, _: Any = None) -> None:
         """Draw the view behind the open tab, and none behind the others."""
@@ -209,14 +260,15 @@ class Lab(widgets.VBox):
             self._show_difference()
 
     def _show_difference(self) -> None:
-        """Show the difference between the pinned and the present run, if the tab is open."""
-        if self.trace is None or self.pinned is None or self.tabs.selected_index != COMPARE:
+        """Show the pinned run beside the present one, and their differences in words."""
+        if self.trace is None or self.pinned is None:
             return
-        (shown,) = self.comparison.children
-        if isinstance(shown, Compare):
-            shown.show(self.pinned, self.trace)
-        else:
-            self.comparison.children = [Compare(self.pinned, self.trace, ("pinned", "now"))]
+        if self.tabs.selected_index == COMPARE:
+            self.comparison.value = differences_html(compare(self.pinned, self.trace), NAMES)
+        if self.sent is not self.pinned:
+            self.sent = self.pinned
+            slots = self.palette.slots(self.pinned.queries)
+            self.player.front.change(other=self.player.content_of(self.pinned, slots), names=list(NAMES))
 
     def _back(self, choice: Any) -> None:
         """Show an earlier run; nothing is computed again."""
@@ -225,17 +277,23 @@ class Lab(widgets.VBox):
         with ALONE:
             state, trace = self.runs[choice["new"]]
             self.runner.cancel()
+            self._running = state
             self.controls.show(state)
-            self.state = state
-            self._show(trace)
+            self._show(state, trace)
             self._say(outcome(trace))
 
     def _pin(self, _: Any) -> None:
+        """Pin the run that is shown; a second time, let go of it."""
         with ALONE:
-            if self.trace is not None:
+            if self.trace is None:
+                return
+            if self.pinned is self.trace:
+                self.pinned = self.sent = None
+                self.player.front.other = {}
+                self.comparison.value = "<p>Pin a run to compare later ones with it.</p>"
+            else:
                 self.pinned = self.trace
-                self._show_difference()  # where the tab is open already
-                self.tabs.selected_index = COMPARE
+                self._show_difference()
 
     def _export(self, _: Any) -> None:
         from carlab.figures import save_figures
@@ -255,3 +313,24 @@ class Lab(widgets.VBox):
     def _say(self, text: str, wrong: bool = False) -> None:
         look = "color:#d55e00;font-weight:600" if wrong else "opacity:.8"
         self.message.value = f"<div role='status' dir='auto' style='{look}'>{escape(text)}</div>"
+
+
+def continues(state: LabState, runs: Sequence[tuple[LabState, Trace]]) -> bool:
+    """Return whether a state changes the one thing that the last run changed, as a slider does that moves on.
+
+    Parameters
+    ----------
+    state, runs
+        The new one, and those before.
+
+    Examples
+    --------
+    >>> runs = [(LabState(("cat",)), trace), (LabState(("cat",)).but(theta=0.3), trace)]
+    >>> continues(LabState(("cat",)).but(theta=0.4), runs), continues(LabState(("cat",)).but(eta=0.4), runs)
+    (True, False)
+    """
+    if len(runs) < MOST_ALIKE:
+        return False
+    (before, _), (last, _) = runs[-2:]
+    changed = last.differs(before)
+    return len(changed) == 1 and state.differs(last) == changed

@@ -43,6 +43,13 @@ class LabState:
         merged = {**self.settings, **changes}.items()
         return replace(self, changes=tuple((key, value) for key, value in merged if value is not None))
 
+    def differs(self, other: "LabState") -> set[str]:
+        """Return the names of what differs between two states."""
+        keys = {key for key, _ in (*self.changes, *other.changes)}
+        changed = {key for key in keys if self.settings.get(key) != other.settings.get(key)}
+        parts = {name for name in ("queries", "preset") if getattr(self, name) != getattr(other, name)}
+        return changed | parts
+
     def code(self, path: str | None, own_model: bool = False) -> str:
         """Return Python that makes the same trace; an image without a path and an own model are variables."""
         model = "model" if own_model else f"carlab.load({self.preset!r})"
