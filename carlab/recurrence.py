@@ -25,7 +25,15 @@ from carlab.files.shapes import Image, Maps, Masks
 from carlab.hooks import Recording, collect, probe, progress, recorded_patterns, timed
 from carlab.photo import Photo
 from carlab.queries import check_background, check_queries
-from carlab.stages.base import MaskClassifier, MaskProposer, QueryFilter, Refiner, VisualPrompter
+from carlab.stages.base import (
+    MaskClassifier,
+    MaskProposer,
+    QueryFilter,
+    Refiner,
+    VisualPrompter,
+    check_returned,
+    checked_proposal,
+)
 from carlab.trace.provenance import provenance, settings
 from carlab.trace.trace import Step, Trace
 
@@ -223,7 +231,9 @@ class Run:
         self.step = Recording(self.patterns)
         with collect(self.step):
             with timed("propose"):
-                self.proposal = self.model.proposer(self.inputs.proposals, self.active, len(self.steps))
+                proposer, inputs = self.model.proposer, self.inputs.proposals
+                proposal = proposer(inputs, self.active, len(self.steps))
+                self.proposal = checked_proposal(proposer, proposal, len(self.active))
             with timed("prompt"):
                 self.prompted = self._prompted(self.proposal.masks)
             drawn = np.stack([prompted.image for prompted in self.prompted])
@@ -238,7 +248,9 @@ class Run:
             embeddings = probe("classify.embeddings", np.stack(found))
             with timed("classify"):
                 probs = self.model.classifier(embeddings, self.inputs.texts, self.active)
+            check_returned(self.model.classifier, "the scores P_t", probs, "float32", [len(self.active)] * 2)
             kept = self.model.filter(probs)
+            check_returned(self.model.filter, "which queries are kept", kept, "bool", [len(self.active)])
         step = Step(
             self.active, *self.proposal, self.images, probs, kept, self.step.probes, self.step.seconds
         )
@@ -297,11 +309,19 @@ class Run:
             soft = ("region", model.mask_threshold, mask.shape, blake2b(mask.tobytes()).digest())
             pixels = get(soft, lambda: blake2b(np.packbits(region()).tobytes()).digest())
             key = ("prompted", model.prompter, model.classifier, pixels)
-            return key, get(key, lambda: Prompted(model.classifier.preprocess(draw(region()))))
+            return key, get(key, lambda: self._seen(draw(region())))
 
         drawn = in_threads(one, list(masks)) if on else map(one, masks)
         # Two threads may have drawn one region at the same time: the prompted image in the cache is the one.
         return [get(key, partial(_itself, prompted)) for key, prompted in drawn]
+
+    def _seen(self, drawn: Any) -> Prompted:
+        """Return what the prompter drew as the classifier sees it."""
+        classifier = self.model.classifier
+        check_returned(self.model.prompter, "a prompted image", drawn, "uint8", [None, None, 3])
+        seen = classifier.preprocess(drawn)
+        check_returned(classifier, "a preprocessed image", seen, "uint8", [None, None, 3])
+        return Prompted(seen)
 
 
 def _itself(prompted: Prompted) -> Prompted:
@@ -349,6 +369,7 @@ def embed(runs: Sequence[Run], batch: int) -> None:
             part = missing[start : start + batch]
             with collect(Recording()) as cost:
                 embeddings = classifier.encode_images(np.stack([prompted.image for prompted in part]))
+            check_returned(classifier, "image embeddings", embeddings, "float32", [len(part), None])
             for prompted, embedding in zip(part, embeddings, strict=True):
                 prompted.embedding = embedding
                 owners[prompted].step.add(cost, 1 / len(part))
@@ -376,6 +397,7 @@ def refine_here(refiner: Refiner, image: Image, masks: Maps) -> tuple[Masks, dic
     progress("refine", 0, 1)
     with collect(Recording(recorded_patterns())) as seen, timed("refine"):
         final = refiner(image, masks)
+    check_returned(refiner, "final masks", final, "bool", [len(masks), *image.shape[:2]])
     return final, seen.probes
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carlab.cli import options
-from carlab.errors import CarlabError, ImageError, QueryError, quoted, reason
+from carlab.errors import ImageError, QueryError, quoted, reason
 from carlab.trace.show import printable
 
 if TYPE_CHECKING:
@@ -59,24 +59,21 @@ def segment_all(
     """Run every image; return how many failed."""
     from tqdm import tqdm
 
-    from carlab.batch import Job, Request, run_many
+    from carlab.batch import traces_of
     from carlab.hooks import record as recording
 
     failed, several = 0, len(paths) > 1
     with recording(*record), nullcontext() if several else stage_bar():
         # A process for the CRF is worth its start only beside a model that runs on other images.
-        results = run_many(model, (Job(path, [Request(queries)]) for path in paths), workers=int(several))
+        results = traces_of(model, paths, queries, workers=int(several))
         shown = tqdm(results, total=len(paths), unit="image", disable=None if several else True)
-        for path, stem, (result,) in zip(paths, stems(paths), shown, strict=True):
+        for path, stem, result in zip(paths, stems(paths), shown, strict=True):
             if isinstance(result, ImageError):
                 failed += 1
                 report_failure(path, result)
                 continue
-            if isinstance(result, CarlabError):  # of the queries or the model: it would fail every image
-                raise result
-            (trace,) = result
-            tqdm.write(f"{printable(str(path))}\n{trace}\n")
-            write(trace, out, stem, figures)
+            tqdm.write(f"{printable(str(path))}\n{result}\n")
+            write(result, out, stem, figures)
     done = len(paths) - failed
     failures = f", {failed} failed" if failed else ""
     typer.echo(f"{done} image{'s' if done != 1 else ''} done{failures}; results in {out}", err=True)
@@ -111,14 +108,10 @@ def stage_bar() -> Iterator[None]:
 
 def write(trace: "Trace", out: Path, stem: str, figures: bool) -> None:
     """Write the trace, the label map and the figures of one image, each whole or not at all."""
-    import numpy as np
-
     from carlab.files.archive import write_file
-    from carlab.files.pictures import encoded
 
     trace.save(out / f"{stem}.trace.safetensors")
-    labels = trace.labels.astype(np.uint8 if len(trace.queries) < 256 else np.uint16)
-    write_file(out / f"{stem}.labels.png", encoded(labels))
+    write_file(out / f"{stem}.labels.png", trace.label_png())
     if figures:
         from carlab.figures import save_figures
 
