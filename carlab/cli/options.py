@@ -41,7 +41,13 @@ Limit = Annotated[int | None, typer.Option(min=1, help="The first so many images
 EngineName = Annotated[str, typer.Option(help="local, or ray for many machines.")]
 Workers = Annotated[int, typer.Option(min=0, help="local: processes for the CRF; ray: models.")]
 Together = Annotated[int, typer.Option(min=1, help="Images in lock-step; memory grows with it.")]
-TableFormat = Annotated[str, typer.Option("--format", "-f", help="text, markdown, csv or latex.")]
+TableFormat = Annotated[str, typer.Option("--format", "-f", help="text, markdown, csv, latex or json.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+def announce(what: str) -> None:
+    """Print what takes seconds before it begins, to standard error: importing torch alone takes some."""
+    typer.echo(f"carlab: {what} ...", err=True)
 
 
 def with_settings(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

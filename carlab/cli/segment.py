@@ -1,6 +1,7 @@
 """`carlab segment`: images and queries in; figures, label maps and traces out."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
@@ -34,29 +35,66 @@ def segment_images(
         typer.Option(help='Probes to keep in the trace, e.g. "cam.*"; repeat it.', show_default=False),
     ] = [],  # noqa: B006 - typer copies it
     figures: Annotated[bool, typer.Option(help="Write overlay and recurrence figures.")] = True,
+    as_json: options.AsJson = False,
     **settings: Any,
 ) -> None:
-    """Segment images by queries; a bad image is reported, and the others are run."""
+    """Segment images by queries; a bad image is reported, and the others are run.
+
+    With --json a line of JSON for each image that could be read.
+    """
     from carlab.files.archive import make_folder
-    from carlab.files.images import list_images
+    from carlab.files.images import list_images, skipped_media
     from carlab.hooks import check_patterns
     from carlab.presets import load
     from carlab.queries import check_queries
     from carlab.settings import change
 
     paths = list_images(images)
+    for path in skipped_media(images):
+        typer.echo(f"carlab: skipped {printable(str(path))}: no still image that can be read here", err=True)
     queries = check_queries([*query, *read_queries(queries_file)])
     check_patterns(tuple(record))
     make_folder(out)
+    options.announce(f"loading {preset}, {len(paths)} image{'s' if len(paths) != 1 else ''} to segment")
     model = load(preset, proposer=proposer, classifier=classifier, device=device, dtype=dtype)
-    if segment_all(change(model, **settings), paths, queries, out, record, figures):
+    show = json_line if as_json else text_lines
+    if segment_all(change(model, **settings), paths, queries, out, record, figures, show):
         raise typer.Exit(1)
 
 
+def text_lines(path: Path, trace: "Trace") -> str:
+    """Return the path and the table of a trace, for people."""
+    return f"{printable(str(path))}\n{trace}\n"
+
+
+def json_line(path: Path, trace: "Trace") -> str:
+    """Return one line of JSON, for machines."""
+    return json.dumps({"image": str(path), **trace_record(trace)}, allow_nan=False)
+
+
+def trace_record(trace: "Trace") -> dict[str, Any]:
+    """Return what a trace says, as JSON values."""
+    facts = {"found": list(trace.found), "stop": trace.stop, "steps": len(trace.steps)}
+    return {
+        **facts,
+        "preset": trace.provenance.get("preset"),
+        "notes": list(trace.notes),
+        "queries": trace.to_records(),
+        "seconds": dict(trace.seconds),
+        "passes": dict(trace.passes),
+    }
+
+
 def segment_all(
-    model: "ClipAsRnn", paths: list[Path], queries: Sequence[str], out: Path, record: list[str], figures: bool
+    model: "ClipAsRnn",
+    paths: list[Path],
+    queries: Sequence[str],
+    out: Path,
+    record: list[str],
+    figures: bool,
+    show: "Callable[[Path, Trace], str]" = text_lines,
 ) -> int:
-    """Run every image; return how many failed."""
+    """Run every image, print what `show` makes of each, and return how many failed."""
     from tqdm import tqdm
 
     from carlab.batch import traces_of
@@ -72,7 +110,7 @@ def segment_all(
                 failed += 1
                 report_failure(path, result)
                 continue
-            tqdm.write(f"{printable(str(path))}\n{result}\n")
+            tqdm.write(show(path, result))
             write(result, out, stem, figures)
     done = len(paths) - failed
     failures = f", {failed} failed" if failed else ""

@@ -48,6 +48,7 @@ def sweep(
 
     points = variants(grid, each=each)
     data = load_data(dataset, root, split, preset)
+    options.announce(f"{len(data)} images of {data.name} {data.split}, {len(points)} settings")
     runs_on, done = engine_named(engine, workers, together), []
     pairs = list(product(proposer or (None,), classifier or (None,)))
     for f, g in pairs:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
 from math import isnan
 from textwrap import indent
@@ -137,6 +138,7 @@ TABLE_FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "markdown": lambda tables: "\n\n".join(map(_as_markdown, tables)),
     "csv": _as_csv,
     "latex": lambda tables: "\n\n".join(map(_as_latex, tables)),
+    "json": lambda tables: json.dumps([table._asdict() for table in tables], indent=1),
 }
 
 

@@ -36,6 +36,7 @@ def evaluate(
     limit: int | None = None,
     keep_traces: str = "worst:20",
     engine: Engine = run_here,
+    begin: Callable[[int, int], None] | None = None,
     progress: Callable[[int, Outcome, str], None] | None = None,
 ) -> list[Summary]:
     """Run the missing images of every plan, and return the summaries.
@@ -55,6 +56,8 @@ def evaluate(
         "all", "none", or "worst:20": traces of the images with the lowest score.
     engine
         Runs the tasks.
+    begin
+        Callback before the first image: the number of records to come, and of those that are there.
     progress
         Callback after each image of each run: the number of records still to come, the outcome, and that
         run's headline score so far, such as "mIoU 41.5"; "" before there is one.
@@ -75,6 +78,8 @@ def evaluate(
         ]
         tasks = [(index, numbers) for index, numbers in missing if numbers]
         left = sum(len(numbers) for _, numbers in tasks)
+        if begin is not None:
+            begin(left, len(ids) * len(folders) - left)
         for outcome in engine(dataset, variants, tasks):
             store(dataset, outcome, keepers[outcome.variant])
             running[outcome.variant].add(outcome.record)
