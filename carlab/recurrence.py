@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from carlab import hooks
+from carlab.cache import stage_key
 from carlab.errors import SettingError, check_share
 from carlab.files.pictures import resize
 from carlab.files.shapes import Image, Maps, Masks
@@ -301,6 +302,7 @@ class Run:
         """Draw soft masks, several at once; those that exceed eta in the same pixels share an image."""
         model, image, get = self.model, self.photo.image, self.photo.cache.get
         on = getattr(model.prompter, "on", None)
+        seen_by = stage_key(model.classifier, *getattr(model.classifier, "WORDS", ()))
         draw = get(("on", model.prompter), lambda: on(image)) if on else partial(model.prompter, image)
 
         def one(mask: Float32[np.ndarray, "i j"]) -> tuple[Any, Prompted]:
@@ -308,7 +310,7 @@ class Run:
             region = cache(lambda: resize(mask, *image.shape[:2]) > model.mask_threshold)
             soft = ("region", model.mask_threshold, mask.shape, blake2b(mask.tobytes()).digest())
             pixels = get(soft, lambda: blake2b(np.packbits(region()).tobytes()).digest())
-            key = ("prompted", model.prompter, model.classifier, pixels)
+            key = ("prompted", model.prompter, seen_by, pixels)
             return key, get(key, lambda: self._seen(draw(region())))
 
         drawn = in_threads(one, list(masks)) if on else map(one, masks)

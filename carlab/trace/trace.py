@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import fiftyone
     import pandas
     import supervision
+    from matplotlib.figure import Figure
 
 TRACE_FORMAT = 1
 """Version of the file layout; other versions are refused."""
@@ -298,13 +299,30 @@ class Trace:
             raise ValueError("the parts do not belong together")
         return trace
 
+    def figure(self, kind: str, **options: Any) -> "Figure":
+        """Draw a figure for print, see `carlab.figures.paper.OF_ONE`.
+
+        Raises SettingError if there is no such figure.
+
+        Parameters
+        ----------
+        kind, options
+            "strip", "prompts", "pipeline" or "scores"; and what that figure takes, such as `width="column"`.
+
+        >>> len(trace.figure("scores").axes)
+        1
+        """
+        from carlab.figures.paper import draw
+
+        return draw(kind, [self], **options)
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the scores and masks must know; most traces have none."""
         return show.notes(self)
 
     def label_png(self) -> bytes:
-        """Return `labels` as a PNG: 8 bits and a palette of the figures' colours; 16 bits from 256 queries."""
+        """Return `labels` as a PNG: in the figures' colours; 16 bits of grey from 256 queries."""
         return label_png(self.labels, len(self.queries))
 
     def to_records(self) -> list[dict[str, Any]]:
