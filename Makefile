@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-browser notebooks lint package clean
+.PHONY: demo test test-browser notebooks figures lint package clean
 .DEFAULT_GOAL := test
 
 # Reinstalled when what to install changes, and only then.
@@ -28,6 +28,10 @@ test-browser: .venv/installed
 # Runs the notebooks in place: what they show is what the code gives.
 notebooks: .venv/installed
 	$(BIN)/python notebooks/execute.py
+
+# The figures of the paper, re-drawn: figures/*.pdf and *.png.
+figures: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m figures.make
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -25,8 +25,7 @@ from benchmarks.crossval import chosen, miou
 from benchmarks.fidelity import build, load_pair
 from benchmarks.measured import write
 from carlab.datasets import load_dataset
-from carlab.evaluate.report import shown
-from carlab.metrics.intervals import paired_interval
+from carlab.metrics.intervals import paired_interval, shown
 from carlab.metrics.semantic import confusion, tally
 from carlab.presets import load
 from carlab.recurrence import ClipAsRnn

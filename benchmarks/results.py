@@ -14,8 +14,8 @@ from carlab.cli.machine import cached
 from carlab.datasets import load_dataset
 from carlab.errors import CarlabError
 from carlab.evaluate.folder import RunFolder
-from carlab.evaluate.report import shown
 from carlab.evaluate.summary import Summary
+from carlab.metrics.intervals import shown
 from carlab.presets import BASE_16, LARGE_14
 from carlab.stages.regions import SAM_HQ
 

@@ -22,9 +22,8 @@ from benchmarks.crossval import FOLDS, Rows, chosen, miou
 from benchmarks.measured import write
 from benchmarks.quirk_effects import Change, affinity, backbones, stage
 from carlab.datasets import Dataset, load_dataset
-from carlab.evaluate.report import shown
 from carlab.files.archive import make_folder, write_file
-from carlab.metrics.intervals import interval, paired_interval
+from carlab.metrics.intervals import interval, paired_interval, shown
 from carlab.metrics.semantic import confusion, tally
 from carlab.photo import Photo
 from carlab.presets import load

@@ -1,3 +1,5 @@
+from .api import segment as segment
+from .api import segment_many as segment_many
 from .errors import CarlabError as CarlabError
 from .hooks import PROBES as PROBES
 from .hooks import edit as edit
@@ -5,7 +7,6 @@ from .hooks import record as record
 from .photo import Photo as Photo
 from .presets import PRESETS as PRESETS
 from .presets import load as load
-from .presets import segment as segment
 from .recurrence import ClipAsRnn as ClipAsRnn
 from .settings import change as change
 from .trace import Step as Step

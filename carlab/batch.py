@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from loky import get_reusable_executor
 
-from carlab.errors import CarlabError, QueryError, SettingError, failure
+from carlab.errors import CarlabError, ComputeError, ImageError, QueryError, SettingError, failure
 from carlab.files.shapes import Image, Maps, Masks
 from carlab.hooks import Recording, charge, measure
 from carlab.photo import Photo
@@ -154,6 +154,42 @@ def run_many(
                 yield from (_alone(model, *one) for one in batch)
         while waiting:
             yield from _finished(waiting.popleft())
+
+
+def traces_of(
+    model: ClipAsRnn,
+    images: Iterable[Any],
+    queries: Sequence[str],
+    *,
+    background: Sequence[str] | None = None,
+    workers: int = 1,
+) -> Iterator[Trace | ImageError | ComputeError]:
+    """Run the same queries on every image, in order.
+
+    An image that cannot be read yields its ImageError, one at which a library raised its ComputeError.
+    Raises CarlabError if the queries or the model cannot be used: that would fail every image.
+
+    Parameters
+    ----------
+    model, workers
+        See `run_many`.
+    images, queries, background
+        As `ClipAsRnn` takes them.
+
+    Examples
+    --------
+    >>> results = traces_of(model, [image, b"no image"], ["cat"], workers=0)
+    >>> [type(result).__name__ for result in results]
+    ['Trace', 'ImageError']
+    """
+    request = Request(queries, background)
+    for (result,) in run_many(model, (Job(image, [request]) for image in images), workers=workers):
+        if isinstance(result, list):
+            yield result[0]
+        elif isinstance(result, ImageError | ComputeError):
+            yield result
+        else:
+            raise result
 
 
 def _decoded_ahead(decoder: ThreadPoolExecutor, jobs: Iterable[Job], most: int) -> Iterator[Decoded]:

@@ -6,9 +6,7 @@ thetas stricter. Section numbers are those of the paper (arXiv 2312.07661v3); qu
 explained in docs/method.md.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any
 
 from carlab.backbones import load_backbone
@@ -23,7 +21,6 @@ from carlab.stages.prompter import Crop, prompts
 from carlab.stages.proposer import GradCam
 from carlab.stages.refiner import DenseCrf
 from carlab.stages.regions import SUPERPIXELS, RegionMaker, RegionMatch, Superpixels
-from carlab.trace.trace import Trace
 
 BASE_16 = "openai/clip-vit-base-patch16"
 LARGE_14 = "openai/clip-vit-large-patch14"
@@ -128,34 +125,6 @@ def load(
     build = {"offline": _offline, "reference": _reference, "paper": _paper}[kind]
     model = build(dataset, f, g)
     return model if regions is None else match_regions(model, regions)
-
-
-def segment(
-    image: Any,
-    queries: Sequence[str],
-    *,
-    preset: str = "offline",
-    background: Sequence[str] | None = None,
-    record: Sequence[str] = (),
-    **options: Any,
-) -> Trace:
-    """Segment one image: the shortest way in.
-
-    Raises CarlabError if one of them cannot be used, or the model cannot be loaded.
-
-    Parameters
-    ----------
-    image, queries, background, record
-        As `ClipAsRnn.__call__` takes them.
-    preset, options
-        See `load`. The model last used stays loaded.
-    """
-    return _loaded(preset, **options)(image, queries, background=background, record=record)
-
-
-@lru_cache(maxsize=1)
-def _loaded(preset: str, **options: Any) -> ClipAsRnn:
-    return load(preset, **options)
 
 
 def backbone_names(preset: str) -> tuple[str, str]:

@@ -19,13 +19,22 @@ import torch
 from jaxtyping import Float32, UInt8
 
 from carlab import hooks
+from carlab.cache import stage_key
 from carlab.errors import SettingError, check_share
 from carlab.files.pictures import resize
 from carlab.files.shapes import Image, Maps, Masks
 from carlab.hooks import Recording, collect, probe, progress, recorded_patterns, timed
 from carlab.photo import Photo
 from carlab.queries import check_background, check_queries
-from carlab.stages.base import MaskClassifier, MaskProposer, QueryFilter, Refiner, VisualPrompter
+from carlab.stages.base import (
+    MaskClassifier,
+    MaskProposer,
+    QueryFilter,
+    Refiner,
+    VisualPrompter,
+    check_returned,
+    checked_proposal,
+)
 from carlab.trace.provenance import provenance, settings
 from carlab.trace.trace import Step, Trace
 
@@ -229,7 +238,9 @@ class Run:
         self.step = Recording(self.patterns)
         with collect(self.step):
             with timed("propose"):
-                self.proposal = self.model.proposer(self.inputs.proposals, self.active, len(self.steps))
+                proposer, inputs = self.model.proposer, self.inputs.proposals
+                proposal = proposer(inputs, self.active, len(self.steps))
+                self.proposal = checked_proposal(proposer, proposal, len(self.active))
             with timed("prompt"):
                 self.prompted = in_threads(self._prompted, list(self.proposal.masks), self.threads)
             drawn = np.stack([prompted.image for prompted in self.prompted])
@@ -244,7 +255,9 @@ class Run:
             embeddings = probe("classify.embeddings", np.stack(found))
             with timed("classify"):
                 probs = self.model.classifier(embeddings, self.inputs.texts, self.active)
+            check_returned(self.model.classifier, "the scores P_t", probs, "float32", [len(self.active)] * 2)
             kept = self.model.filter(probs)
+            check_returned(self.model.filter, "which queries are kept", kept, "bool", [len(self.active)])
         step = Step(
             self.active, *self.proposal, self.images, probs, kept, self.step.probes, self.step.seconds
         )
@@ -298,8 +311,16 @@ class Run:
         region = cache(lambda: resize(mask, *self.photo.image.shape[:2]) > model.mask_threshold)
         soft = ("region", model.mask_threshold, mask.shape, blake2b(mask.tobytes()).digest())
         pixels = get(soft, lambda: blake2b(np.packbits(region()).tobytes()).digest())
-        key = ("prompted", model.prompter, model.classifier, pixels)
-        return get(key, lambda: Prompted(model.classifier.preprocess(self.prompt(region()))))
+        seen_by = stage_key(model.classifier, *getattr(model.classifier, "WORDS", ()))
+        return get(("prompted", model.prompter, seen_by, pixels), lambda: self._seen(self.prompt(region())))
+
+    def _seen(self, drawn: Any) -> Prompted:
+        """Return what the prompter drew as the classifier sees it."""
+        classifier = self.model.classifier
+        check_returned(self.model.prompter, "a prompted image", drawn, "uint8", [None, None, 3])
+        seen = classifier.preprocess(drawn)
+        check_returned(classifier, "a preprocessed image", seen, "uint8", [None, None, 3])
+        return Prompted(seen)
 
 
 def recur(runs: Sequence[Run], batch: int) -> None:
@@ -343,6 +364,7 @@ def embed(runs: Sequence[Run], batch: int) -> None:
             part = missing[start : start + batch]
             with collect(Recording()) as cost:
                 embeddings = classifier.encode_images(np.stack([prompted.image for prompted in part]))
+            check_returned(classifier, "image embeddings", embeddings, "float32", [len(part), None])
             for prompted, embedding in zip(part, embeddings, strict=True):
                 prompted.embedding = embedding.copy()  # a view would keep those of other photos in memory
                 owners[prompted].step.add(cost, 1 / len(part))
@@ -370,6 +392,7 @@ def refine_here(refiner: Refiner, image: Image, masks: Maps) -> tuple[Masks, dic
     progress("refine", 0, 1)
     with collect(Recording(recorded_patterns())) as seen, timed("refine"):
         final = refiner(image, masks)
+    check_returned(refiner, "final masks", final, "bool", [len(masks), *image.shape[:2]])
     return final, seen.probes
 
 

@@ -24,7 +24,7 @@ from tests.conftest import WORDS
 
 def test_everything_kept_is_one_step(tiny: ClipAsRnn, photo: np.ndarray) -> None:
     trace = replace(tiny, filter=Threshold(0.0))(photo, WORDS)
-    assert (len(trace.steps), trace.stop, trace.found) == (1, "fixed point", WORDS)
+    assert (len(trace.steps), trace.stop, trace.survivors.tolist()) == (1, "fixed point", [0, 1, 2, 3, 4])
 
 
 def test_nothing_present_is_an_answer(tiny: ClipAsRnn, photo: np.ndarray) -> None:

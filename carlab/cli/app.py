@@ -11,6 +11,7 @@ from carlab.cli.datasets import datasets
 from carlab.cli.demo import demo
 from carlab.cli.evaluate import evaluate_preset
 from carlab.cli.fetch import fetch
+from carlab.cli.figure import figure
 from carlab.cli.lab import lab
 from carlab.cli.machine import doctor, models
 from carlab.cli.report import report
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command("segment")(segment_images)
-for command in (show, view, lab, probes, models, fetch, doctor, datasets, sweep, report):
+for command in (show, figure, view, lab, probes, models, fetch, doctor, datasets, sweep, report):
     app.command()(command)
 app.command("eval")(evaluate_preset)
 app.command("check")(check_model)

@@ -29,6 +29,7 @@ def check_model(
     """
     from carlab.evaluate.check import check_backbone
 
+    options.announce(f"loading {printable(model)}")
     reports = {}
     for role, backbone in by_role(model, device=device, dtype=dtype).items():
         typer.echo(f"checking the {role}: {printable(backbone.name)}", err=True)

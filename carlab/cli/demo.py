@@ -28,6 +28,7 @@ def demo(
     from carlab.files.archive import make_folder
 
     make_folder(out)
+    options.announce("loading the offline preset, 4 images to segment")
     for source, (name, queries) in QUERIES.items():
         trace = carlab.segment(getattr(data, source)(), queries)
         typer.echo(f"=== {name} ===\n{trace}\n")

@@ -1,6 +1,6 @@
 """`carlab eval`: evaluate a model on a data set; it can be stopped, and continued by the same command."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ import typer
 from carlab.cli import options
 from carlab.cli.segment import report_failure, report_line
 from carlab.errors import SettingError
+from carlab.trace.show import printable
 
 if TYPE_CHECKING:
     from carlab.datasets import Dataset
@@ -48,6 +49,7 @@ def evaluate_preset(
 
     # The data first: a wrong folder is an error before a model is loaded.
     data = load_data(dataset, root, split, preset, labels_given=labels_given)
+    options.announce(f"{len(data)} images of {data.name} {data.split}; loading {preset}")
     place = place_named(engine, workers, together, device, gpus_per_worker, ray_address)
     model = partial(load, preset, proposer=proposer, classifier=classifier, device=place.device, dtype=dtype)
     finish(run_all(data, model, {out: settings}, limit=limit, keep_traces=keep_traces, engine=place.engine))
@@ -104,6 +106,11 @@ def run_all(
 
     from carlab.evaluate.run import Plan, evaluate
 
+    def begin(left: int, done: int) -> None:
+        bar.reset(left)
+        where = ", ".join(map(str, plans))
+        typer.echo(f"carlab: {left} to run, {done} done before, in {printable(where)}", err=True)
+
     def progress(left: int, outcome: "Outcome", score: str) -> None:
         if "error" in outcome.record:
             report_failure(outcome.record["id"], outcome.record["error"])
@@ -113,7 +120,19 @@ def run_all(
 
     with tqdm(unit="image", disable=None) as bar:
         points = [Plan(out, settings) for out, settings in plans.items()]
-        return evaluate(data, model, points, progress=progress, **options)
+        try:
+            return evaluate(data, model, points, begin=begin, progress=progress, **options)
+        except KeyboardInterrupt:
+            bar.close()
+            typer.echo(stopped(plans), err=True)
+            raise
+
+
+def stopped(plans: Collection[Path]) -> str:
+    """Return what is saved of runs that were interrupted."""
+    saved = sum(1 for out in plans for _ in (out / "images").glob("*.json"))
+    where = printable(", ".join(map(str, plans)))
+    return f"carlab: stopped; {saved} records are saved in {where}, and the same command goes on there"
 
 
 def finish(done: Sequence["Summary"], form: str = "text") -> None:

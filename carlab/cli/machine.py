@@ -1,5 +1,6 @@
 """`carlab models` and `carlab doctor`: what this machine has and can do. Neither uses the network."""
 
+import json
 import os
 import platform
 import re
@@ -18,9 +19,13 @@ from carlab.trace.show import size_text, text_table
 if TYPE_CHECKING:
     from carlab.backbones.cached import CachedModel
 
-NEEDED = ("clip-as-rnn-lab", "torch", "transformers", "numpy", "scikit-image")
-OPTIONAL = ("opencv-python-headless", "pydensecrf2")
-"""What the reference presets draw with, and the post-processor of the release."""
+NEEDED = (
+    *("clip-as-rnn-lab", "torch", "transformers", "numpy", "scikit-image", "matplotlib"),
+    *("plotly", "ipywidgets", "anywidget"),
+)
+OPTIONAL = ("jupyterlab", "opencv-python-headless", "pydensecrf2", "ray")
+"""`carlab lab`, what the reference presets draw with, the post-processor of the release, many machines."""
+PROBLEM = "PROBLEM"
 FLAGS = (
     *("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_ENDPOINT", "HF_HOME"),
     *("CUDA_VISIBLE_DEVICES", "CARLAB_SHARED"),
@@ -41,33 +46,42 @@ def models() -> None:
     )
 
 
-def doctor(threads: options.Threads = None) -> None:
+def doctor(threads: options.Threads = None, as_json: options.AsJson = False) -> None:
     """Check versions, devices, cached models and offline flags, and make one real run."""
-    broken = 0
+    found = []
+    for state, text in findings():
+        found.append({"state": state, "text": text})
+        if not as_json:
+            typer.echo(f"{state:8} {text}")
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    if any(one["state"] == PROBLEM for one in found):
+        raise typer.Exit(1)
+
+
+def findings() -> Iterator[tuple[str, str]]:
+    """Yield what is found, each as soon as it is known: "ok", "optional", "note" or "PROBLEM", and a text."""
     for name in (*NEEDED, *OPTIONAL):
         try:
-            typer.echo(f"ok       {name} {version(name)}")
+            yield "ok", f"{name} {version(name)}"
         except PackageNotFoundError:
-            broken += name in NEEDED
-            typer.echo(f"{'PROBLEM' if name in NEEDED else 'optional':8} {name} is not installed")
-    system = f"python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"
-    for line in (system, *devices()):
-        typer.echo(f"ok       {line}")
-    found = cached()
-    whole = sum(model.whole for model in found)
-    typer.echo(f"ok       {whole} checkpoints cached whole, {len(found) - whole} half")
+            yield PROBLEM if name in NEEDED else "optional", f"{name} is not installed"
+    yield "ok", f"python {platform.python_version()} on {platform.platform()}, {os.cpu_count()} cores"
+    for line in devices():
+        yield "ok", line
+    models = cached()
+    whole = sum(model.whole for model in models)
+    yield "ok", f"{whole} checkpoints cached whole, {len(models) - whole} half"
     for flag in FLAGS:
         if flag in os.environ:
-            typer.echo(f"note     {flag}={os.environ[flag]}")
+            yield "note", f"{flag}={os.environ[flag]}"
     start = perf_counter()
     try:
         outcome = f"{self_check()} ({perf_counter() - start:.1f} s with loading)"
-        typer.echo(f"ok       a run of the offline preset: {outcome}")
     except Exception as error:  # the doctor reports whatever is broken, of whatever kind
-        broken += 1
-        typer.echo(f"PROBLEM  a run of the offline preset: {type(error).__name__}: {reason(error)}")
-    if broken:
-        raise typer.Exit(1)
+        yield PROBLEM, f"a run of the offline preset: {type(error).__name__}: {reason(error)}"
+    else:
+        yield "ok", f"a run of the offline preset: {outcome}"
 
 
 def self_check() -> str:

@@ -51,7 +51,13 @@ RayAddress = Annotated[
     str | None,
     typer.Option(help="ray: a running cluster, auto or HOST:6379; else RAY_ADDRESS, or one is started here."),
 ]
-TableFormat = Annotated[str, typer.Option("--format", "-f", help="text, markdown, csv or latex.")]
+TableFormat = Annotated[str, typer.Option("--format", "-f", help="text, markdown, csv, latex or json.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+def announce(what: str) -> None:
+    """Print what takes seconds before it begins, to standard error: importing torch alone takes some."""
+    typer.echo(f"carlab: {what} ...", err=True)
 
 
 def with_settings(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

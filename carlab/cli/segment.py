@@ -1,6 +1,7 @@
 """`carlab segment`: images and queries in; figures, label maps and traces out."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from itertools import count
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from carlab.cli import options
-from carlab.errors import CarlabError, ComputeError, ImageError, QueryError, quoted, reason
+from carlab.errors import ComputeError, ImageError, QueryError, quoted, reason
 from carlab.trace.show import printable
 
 if TYPE_CHECKING:
@@ -34,49 +35,83 @@ def segment_images(
         typer.Option(help='Probes to keep in the trace, e.g. "cam.*"; repeat it.', show_default=False),
     ] = [],  # noqa: B006 - typer copies it
     figures: Annotated[bool, typer.Option(help="Write overlay and recurrence figures.")] = True,
+    as_json: options.AsJson = False,
     **settings: Any,
 ) -> None:
-    """Segment images by queries; a bad image is reported, and the others are run."""
+    """Segment images by queries; a bad image is reported, and the others are run.
+
+    With --json a line of JSON for each image that could be read.
+    """
     from carlab.files.archive import make_folder
-    from carlab.files.images import list_images
+    from carlab.files.images import list_images, skipped_media
     from carlab.hooks import check_patterns
     from carlab.presets import load
     from carlab.queries import check_queries
     from carlab.settings import change
 
     paths = list_images(images)
+    for path in skipped_media(images):
+        typer.echo(f"carlab: skipped {printable(str(path))}: no still image that can be read here", err=True)
     queries = check_queries([*query, *read_queries(queries_file)])
     check_patterns(tuple(record))
     make_folder(out)
+    options.announce(f"loading {preset}, {len(paths)} image{'s' if len(paths) != 1 else ''} to segment")
     model = load(preset, proposer=proposer, classifier=classifier, device=device, dtype=dtype)
-    if segment_all(change(model, **settings), paths, queries, out, record, figures):
+    show = json_line if as_json else text_lines
+    if segment_all(change(model, **settings), paths, queries, out, record, figures, show):
         raise typer.Exit(1)
 
 
+def text_lines(path: Path, trace: "Trace") -> str:
+    """Return the path and the table of a trace, for people."""
+    return f"{printable(str(path))}\n{trace}\n"
+
+
+def json_line(path: Path, trace: "Trace") -> str:
+    """Return one line of JSON, for machines."""
+    return json.dumps({"image": str(path), **trace_record(trace)}, allow_nan=False)
+
+
+def trace_record(trace: "Trace") -> dict[str, Any]:
+    """Return what a trace says, as JSON values."""
+    facts = {"found": list(trace.found), "stop": trace.stop, "steps": len(trace.steps)}
+    return {
+        **facts,
+        "preset": trace.provenance.get("preset"),
+        "notes": list(trace.notes),
+        "queries": trace.to_records(),
+        "seconds": dict(trace.seconds),
+        "passes": dict(trace.passes),
+    }
+
+
 def segment_all(
-    model: "ClipAsRnn", paths: list[Path], queries: Sequence[str], out: Path, record: list[str], figures: bool
+    model: "ClipAsRnn",
+    paths: list[Path],
+    queries: Sequence[str],
+    out: Path,
+    record: list[str],
+    figures: bool,
+    show: "Callable[[Path, Trace], str]" = text_lines,
 ) -> int:
-    """Run every image; return how many failed."""
+    """Run every image, print what `show` makes of each, and return how many failed."""
     from tqdm import tqdm
 
-    from carlab.batch import Job, Request, run_many
+    from carlab.batch import traces_of
     from carlab.hooks import record as recording
 
     failed, several = 0, len(paths) > 1
     with recording(*record), nullcontext() if several else stage_bar():
         # A process for the CRF is worth its start only beside a model that runs on other images.
-        results = run_many(model, (Job(path, [Request(queries)]) for path in paths), workers=int(several))
+        results = traces_of(model, paths, queries, workers=int(several))
         shown = tqdm(results, total=len(paths), unit="image", disable=None if several else True)
-        for path, stem, (result,) in zip(paths, stems(paths), shown, strict=True):
+        for path, stem, result in zip(paths, stems(paths), shown, strict=True):
             if isinstance(result, ImageError | ComputeError):
                 failed += 1
                 report_failure(path, result)
                 continue
-            if isinstance(result, CarlabError):  # of the queries or the model: it would fail every image
-                raise result
-            (trace,) = result
-            tqdm.write(f"{printable(str(path))}\n{trace}\n")
-            write(trace, out, stem, figures)
+            tqdm.write(show(path, result))
+            write(result, out, stem, figures)
     done = len(paths) - failed
     failures = f", {failed} failed" if failed else ""
     typer.echo(f"{done} image{'s' if done != 1 else ''} done{failures}; results in {out}", err=True)
@@ -115,14 +150,10 @@ def stage_bar() -> Iterator[None]:
 
 def write(trace: "Trace", out: Path, stem: str, figures: bool) -> None:
     """Write the trace, the label map and the figures of one image, each whole or not at all."""
-    import numpy as np
-
     from carlab.files.archive import write_file
-    from carlab.files.pictures import encoded
 
     trace.save(out / f"{stem}.trace.safetensors")
-    labels = trace.labels.astype(np.uint8 if len(trace.queries) < 256 else np.uint16)
-    write_file(out / f"{stem}.labels.png", encoded(labels))
+    write_file(out / f"{stem}.labels.png", trace.label_png())
     if figures:
         from carlab.figures import save_figures
 

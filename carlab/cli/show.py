@@ -1,11 +1,13 @@
 """`carlab show` and `carlab probes`: a trace as text, and the table of probes. Neither needs torch."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from carlab.cli import options
+from carlab.cli.segment import trace_record
 from carlab.trace.provenance import leaves
 from carlab.trace.show import text_table
 
@@ -18,11 +20,15 @@ def show(
     settings: Annotated[bool, typer.Option("--settings", help="Also every setting and version.")] = False,
     recorded: Annotated[bool, typer.Option("--probes", help="Also the recorded probes.")] = False,
     figures: Annotated[Path | None, typer.Option(help="Folder to draw the figures to.")] = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show a saved trace: the queries found, and when and by what margin the others were dropped."""
     from carlab.trace import Trace
 
     loaded = Trace.load(trace)
+    if as_json:
+        typer.echo(json.dumps({"trace": str(trace), **trace_record(loaded)}, allow_nan=False))
+        return
     typer.echo(str(loaded))
     if settings:
         rows = [*leaves(loaded.settings), *loaded.provenance.items()]

@@ -51,6 +51,7 @@ def sweep(
 
     points = variants(grid, each=each)
     data = load_data(dataset, root, split, preset)
+    options.announce(f"{len(data)} images of {data.name} {data.split}, {len(points)} settings")
     place, done = place_named(engine, workers, together, device, gpus_per_worker, ray_address), []
     pairs = list(product(proposer or (None,), classifier or (None,)))
     for f, g in pairs:

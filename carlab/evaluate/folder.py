@@ -104,6 +104,15 @@ class RunFolder:
         return list(takewhile(Path.exists, (self.trace(identity, number) for number in count())))
 
 
+def run_paths(paths: Sequence[Path]) -> list[Path]:
+    """Return folders of runs; a folder that is no run itself, such as a sweep's, stands for those in it."""
+    found: list[Path] = []
+    for path in paths:
+        inside = [] if (path / "manifest.json").exists() else path.glob("*/manifest.json")
+        found += sorted(manifest.parent for manifest in inside) or [path]
+    return found
+
+
 def _read_record(file: Path) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))

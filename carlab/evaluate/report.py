@@ -2,8 +2,8 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable, Sequence
-from math import isnan
 from textwrap import indent
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from carlab.errors import RunError, SettingError
 from carlab.evaluate.summary import Summary, difference
-from carlab.metrics.intervals import Interval
+from carlab.metrics.intervals import percent, shown
 from carlab.trace.show import text_table
 
 MOST_COLUMNS = 6
@@ -137,6 +137,7 @@ TABLE_FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "markdown": lambda tables: "\n\n".join(map(_as_markdown, tables)),
     "csv": _as_csv,
     "latex": lambda tables: "\n\n".join(map(_as_latex, tables)),
+    "json": lambda tables: json.dumps([table._asdict() for table in tables], indent=1),
 }
 
 
@@ -147,14 +148,3 @@ def render(runs: Sequence[Summary], form: str) -> str:
             f"expected a format out of {', '.join(TABLE_FORMATS)}, got {form!r}; choose one of them"
         )
     return TABLE_FORMATS[form](tables(runs))
-
-
-def percent(value: float, sign: str = "", none: str = "") -> str:
-    """Return percent with one digit; `none` for NaN."""
-    return none if isnan(value) else f"{100 * value:{sign}.1f}"
-
-
-def shown(interval: Interval, sign: str = "") -> str:
-    """Return a score such as `41.2 [38.0, 44.1]` in percent, or `41.2`; "" if there is none."""
-    value, low, high = (percent(number, sign) for number in interval)
-    return f"{value} [{low}, {high}]" if low else value

@@ -34,6 +34,7 @@ def evaluate(
     limit: int | None = None,
     keep_traces: str = "worst:20",
     engine: Engine = Here,
+    begin: Callable[[int, int], None] | None = None,
     progress: Callable[[int, Outcome, str], None] | None = None,
 ) -> list[Summary]:
     """Run the missing images of every plan, those that failed last, and return the summaries.
@@ -56,6 +57,8 @@ def evaluate(
         "all", "none", or "worst:20": traces of the images with the lowest score.
     engine
         Loads the variants and runs the tasks: `Here`, or `carlab.evaluate.machines.OnRay`.
+    begin
+        Callback before the first image: the number of records to come, and of those that are there.
     progress
         Callback after each image of each run: the number of records still to come, the outcome, and that
         run's headline score so far, such as "mIoU 41.5"; "" before there is one.
@@ -73,6 +76,8 @@ def evaluate(
         running = [Running(folder, existing) for folder, existing in records]
         tasks = missing(folders, ids)
         left = sum(len(numbers) for _, numbers in tasks)
+        if begin is not None:
+            begin(left, len(ids) * len(folders) - left)
         for outcome in session.run(tasks):
             store(dataset, outcome, keepers[outcome.variant])
             running[outcome.variant].add(outcome.record)

@@ -136,9 +136,10 @@ def _found(sample: Sample, traces: Sequence[Trace | None], size: tuple[int, ...]
     for positions, trace, whole in zip(sample.members.values(), traces, merged, strict=True):
         if trace is None:
             continue
-        kept = dict(zip(trace.found, trace.refined, strict=True))
         for position in positions:
-            masks[position] = kept.get(sample.expressions[position], False)
+            # A query that could not be read is not in the trace.
+            if sample.expressions[position] in trace.queries:
+                masks[position] = trace[sample.expressions[position]]
         last = trace.steps[-1]
         own = np.array([query not in sample.distractors for query in trace.found], dtype=bool)
         whole[:] = referring.merge_released(trace.refined[own], last.scores[last.kept][own].tolist())

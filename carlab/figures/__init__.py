@@ -1,5 +1,8 @@
 """Figures drawn from a Trace alone: those for print; `screen` (plotly) and `page` (HTML) are modules."""
 
+from carlab.figures.charts import ablation_plot, class_bars, score_curves
+from carlab.figures.paper import postprocessor_grid, prompt_gallery, qualitative_grid, recurrence_strip
+from carlab.figures.pipeline import pipeline
 from carlab.figures.print import overlay_figure, recurrence_figure, save_figure, save_figures, scores_figure
 from carlab.figures.print_strips import (
     compare_figure,
@@ -9,9 +12,29 @@ from carlab.figures.print_strips import (
     prompted_figure,
     regions_figure,
 )
+from carlab.figures.print_style import STYLES, Style
 
 # Without this list `import *` would replace Python's print by the module of that name.
 __all__ = [
-    "compare_figure", "maps_figure", "matrix_figure", "overlay_figure", "patches_figure", "prompted_figure",
-    "recurrence_figure", "regions_figure", "save_figure", "save_figures", "scores_figure",
+    "STYLES",
+    "Style",
+    "ablation_plot",
+    "class_bars",
+    "compare_figure",
+    "maps_figure",
+    "matrix_figure",
+    "overlay_figure",
+    "patches_figure",
+    "pipeline",
+    "postprocessor_grid",
+    "prompt_gallery",
+    "prompted_figure",
+    "qualitative_grid",
+    "recurrence_figure",
+    "recurrence_strip",
+    "regions_figure",
+    "save_figure",
+    "save_figures",
+    "score_curves",
+    "scores_figure",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -15,6 +16,7 @@ from matplotlib.font_manager import fontManager
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 
+from carlab.errors import check_choice
 from carlab.files.images import load_image
 from carlab.files.pictures import encoded, resize
 from carlab.files.shapes import Image
@@ -39,12 +41,95 @@ STYLE: Any = {
 }
 
 
+SERIF = ("STIXGeneral", "DejaVu Serif")
+"""Both come with matplotlib; the first is metrically close to Times."""
+MM = 1 / 25.4
+"""Millimetres in inches."""
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a figure for print looks.
+
+    Parameters
+    ----------
+    column, page
+        Widths of one column and of the text, in mm.
+    size
+        Of its text, in points.
+    serif, dark
+        Whether its text has serifs, as most papers have; and whether it is drawn on black, for slides.
+
+    Examples
+    --------
+    >>> replace(STYLES["cvpr"], dark=True).ink
+    'white'
+    """
+
+    column: float = 82.5
+    page: float = 174.6
+    size: float = 7
+    serif: bool = False
+    dark: bool = False
+
+    @property
+    def ink(self) -> str:
+        """Colour of text and lines."""
+        return "white" if self.dark else "black"
+
+    @property
+    def paper(self) -> str:
+        """Colour of the ground."""
+        return "#111111" if self.dark else "white"
+
+    @property
+    def pale(self) -> str:
+        """Colour of lines and texts that stand back."""
+        return "#aaaaaa" if self.dark else GREY
+
+    def inches(self, width: str) -> float:
+        """Return the width of "column" or "page" in inches; SettingError if it is neither."""
+        check_choice("a width", width, ("column", "page"))
+        return MM * float(getattr(self, width))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Matplotlib's own settings."""
+        lines = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+        grounds = ("figure.facecolor", "axes.facecolor", "savefig.facecolor")
+        widths = {"axes.linewidth": 0.6, "xtick.major.width": 0.6, "ytick.major.width": 0.6}
+        return {
+            "font.size": self.size,
+            **dict.fromkeys(lines, self.ink),
+            **dict.fromkeys(grounds, self.paper),
+            **widths,
+        }
+
+
+STYLES = {
+    "cvpr": Style(82.5, 174.6, 7),
+    "neurips": Style(139.7, 139.7, 8),
+    "springer": Style(122.0, 122.0, 8),
+    "ieee": Style(88.9, 181.9, 7),
+}
+"""By venue. CVPR: columns of 3.25 inches in a text of 6.875; NeurIPS: one of 5.5; Springer LNCS: one of
+122 mm; IEEE: 3.5 inches in 7.16, from each one's author kit."""
+
+
 @contextmanager
-def print_style() -> Iterator[None]:
-    """Set `STYLE` and the installed `FONTS`, and silence warnings about letters that no font has."""
+def print_style(style: Style | None = None) -> Iterator[None]:
+    """Set `STYLE` and the installed `FONTS`, and silence warnings about letters that no font has.
+
+    Parameters
+    ----------
+    style
+        Of a figure for a paper; None for those of the notebook.
+    """
     installed = set(fontManager.get_font_names())  # matplotlib warns about any other
-    fonts = [name for name in FONTS if name in installed]
-    with rc_context({**STYLE, "font.family": fonts}), warnings.catch_warnings():
+    serif = SERIF if style is not None and style.serif else ()
+    fonts = [name for name in (*serif, *FONTS) if name in installed]
+    own: Any = {} if style is None else style.settings
+    with rc_context({**STYLE, **own, "font.family": fonts}), warnings.catch_warnings():
         # Queries come in any script, and most machines lack a font for some: a box is drawn instead.
         warnings.filterwarnings("ignore", message=".*Glyph .* missing from")
         # Before 3.11 matplotlib also warns about scripts whose letters it cannot join.
@@ -55,15 +140,19 @@ def print_style() -> Iterator[None]:
 class PrintFigure(Figure):
     """A figure always drawn in `print_style`, whose parts are placed in inches from the lower left corner."""
 
+    def __init__(self, *arguments: Any, style: Style | None = None, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.style = style
+
     # Renderers are Any: those of PDF and SVG have no common class.
     def draw(self, renderer: Any) -> None:
         """Draw everything."""
-        with print_style():
+        with print_style(self.style):
             super().draw(renderer)
 
     def get_tightbbox(self, renderer: Any = None, **options: Any) -> Any:
         """Return the box around everything, in inches; notebooks request it before they draw."""
-        with print_style():
+        with print_style(self.style):
             return super().get_tightbbox(renderer, **options)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, bytes]:

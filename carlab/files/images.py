@@ -35,6 +35,12 @@ SUFFIXES = (
 )
 """File name endings that `list_images` looks for in a folder, lower case."""
 
+OTHER_MEDIA = (
+    *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ogv"),
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".raw", ".dng", ".cr2", ".nef", ".arw"),
+)
+"""Endings of videos and of images that cannot be decoded here: `skipped_media` names them."""
+
 DTYPE_ADVICE = {
     "f": "pass `(a * 255).round().astype(np.uint8)` if its values run from 0 to 1",
     "b": "pass `a.astype(np.uint8) * 255`",
@@ -96,6 +102,13 @@ def list_images(paths: Iterable[str | os.PathLike[str]] | Any) -> list[Path]:
     if not found:
         raise ImageError("expected at least one path, got an empty list; name a file or a folder")
     return found
+
+
+def skipped_media(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Return the videos and images of other formats in the folders given, which `list_images` leaves out."""
+    folders = [Path(path) for path in paths if os.path.isdir(path)]
+    files = [file for folder in folders for file in sorted(folder.iterdir())]
+    return [file for file in files if file.suffix.lower() in OTHER_MEDIA and not file.name.startswith(".")]
 
 
 def _expanded(path: Any) -> list[Path]:

@@ -146,6 +146,31 @@ def encoded(picture: Shaped[np.ndarray, "h w *rgb"], kind: str = "PNG", **option
     return stream.getvalue()
 
 
+def label_png(labels: Integer[np.ndarray, "h w"], most: int) -> bytes:
+    """Return a label map as a PNG that reads back as it is: with a palette up to label 255, else 16-bit grey.
+
+    Parameters
+    ----------
+    labels
+        0: background, black in the palette; i + 1: in `colour(i)`.
+    most
+        The highest label that there may be, 65,535 or less: it decides the format.
+
+    Examples
+    --------
+    >>> with Image.open(BytesIO(label_png(np.array([[0, 2]]), 2))) as image:
+    ...     image.mode, np.asarray(image).tolist(), image.getpalette()[6:9] == list(colour(1))
+    ('P', [[0, 2]], True)
+    """
+    if most > 255:
+        return encoded(labels.astype(np.uint16))
+    image = Image.fromarray(labels.astype(np.uint8))
+    image.putpalette([level for tint in ((0, 0, 0), *map(colour, range(most))) for level in tint])
+    stream = BytesIO()
+    image.save(stream, format="PNG")
+    return stream.getvalue()
+
+
 def data_uri(picture: UInt8[np.ndarray, "h w 3"], kind: str = "JPEG", quality: int = 88) -> str:
     """Return the picture as a data URI, for an `img` element or a plotly layout image."""
     content = b64encode(encoded(picture, kind, quality=quality)).decode()

@@ -10,6 +10,7 @@ the others of its stratum weigh more in its place, so that the class stays as fr
 
 from collections.abc import Sequence
 from itertools import product
+from math import isnan
 from typing import NamedTuple
 
 import numpy as np
@@ -148,3 +149,14 @@ def _quantile(terms: Terms) -> float:
 def _ratio(above: Num[np.ndarray, "..."], below: Num[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Return a quotient; 0 where the denominator is 0."""
     return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below != 0)
+
+
+def percent(value: float, sign: str = "", none: str = "") -> str:
+    """Return percent with one digit; `none` for NaN."""
+    return none if isnan(value) else f"{100 * value:{sign}.1f}"
+
+
+def shown(interval: Interval, sign: str = "") -> str:
+    """Return a score such as `41.2 [38.0, 44.1]` in percent, or `41.2`; "" if there is none."""
+    value, low, high = (percent(number, sign) for number in interval)
+    return f"{value} [{low}, {high}]" if low else value

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
+from carlab.errors import SettingError
 from carlab.files.shapes import Image, Maps, Mask, Masks
 from carlab.photo import Photo
 
@@ -99,3 +100,66 @@ class Refiner(Protocol):
     def __call__(self, image: Image, masks: Maps) -> Masks:
         """Return one final mask per soft mask."""
         ...
+
+
+def check_returned(stage: Any, what: str, value: Any, dtype: str, shape: Sequence[int | None]) -> None:
+    """Raise SettingError unless a stage returned an array of this type and shape.
+
+    Parameters
+    ----------
+    stage, what
+        The stage, and what it was to return, for the message.
+    value, dtype
+        What it returned, and NumPy's name of the type.
+    shape
+        None: any length.
+
+    Examples
+    --------
+    >>> def keep_all(probs):
+    ...     return [True] * len(probs)
+    >>> check_returned(keep_all, "which queries are kept", [True, True], "bool", [2])
+    Traceback (most recent call last):
+    carlab.errors.SettingError: expected which queries are kept as a bool array of shape (2,) from keep_all,
+    got a list; change what that stage returns, see carlab/stages/base.py
+    """
+    if (
+        isinstance(value, np.ndarray)
+        and value.dtype.name == dtype
+        and len(value.shape) == len(shape)
+        and all(most in (None, length) for length, most in zip(value.shape, shape, strict=True))
+    ):
+        return
+    name = getattr(stage, "__name__", type(stage).__name__)
+    sides = ", ".join("any" if length is None else str(length) for length in shape)
+    got = f"a {type(value).__name__}"
+    if isinstance(value, np.ndarray):
+        got = f"a {value.dtype.name} array of shape {value.shape}"
+    raise SettingError(
+        f"expected {what} as a {dtype} array of shape ({sides}{',' if len(shape) == 1 else ''}) from {name}, "
+        f"got {got}; change what that stage returns, see carlab/stages/base.py"
+    )
+
+
+def checked_proposal(stage: Any, proposal: Any, queries: int) -> Proposal:
+    """Return what a proposer returned, a pair, as a `Proposal`; SettingError if it cannot be one.
+
+    Parameters
+    ----------
+    stage, proposal, queries
+        The proposer, what it returned, and the number of active queries.
+
+    Examples
+    --------
+    >>> maps = np.zeros((2, 3, 4), np.float32)
+    >>> checked_proposal(None, (maps, maps), 2).masks.shape
+    (2, 3, 4)
+    """
+    if not isinstance(proposal, tuple) or len(proposal) != 2:
+        raise SettingError(
+            f"expected the pair (activation maps, soft masks) from {type(stage).__name__}, "
+            f"got a {type(proposal).__name__}; return carlab.stages.base.Proposal"
+        )
+    for what, maps in zip(("activation maps", "soft masks"), proposal, strict=True):
+        check_returned(stage, what, maps, "float32", [queries, None, None])
+    return Proposal(*proposal)

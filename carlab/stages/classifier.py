@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import floor
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -66,6 +67,9 @@ class TemplateClassifier:
     skip_blocks: int = 0
     side: int | None = None
     score: str = "softmax"
+
+    WORDS: ClassVar[tuple[str, ...]] = ("templates", "ensemble", "score")
+    """Fields that the embedding of an image does not depend on: classifiers that differ in them share it."""
 
     def __post_init__(self) -> None:
         check_choice("an ensemble", self.ensemble, ENSEMBLES)

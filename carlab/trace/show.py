@@ -139,7 +139,10 @@ def trace_text(trace: "Trace") -> str:
         lines.append(f"  {ljust(name, width)}{scores}   {verdict(trace, query)}")
     if len(shown) < len(trace.queries):
         lines.append(f"  {rest(trace, shown)}")
-    return "\n".join([*lines, "", *(f"  {line}" for line in (outcome(trace), times(trace)) if line)])
+    remarks = (f"note: {note}" for note in trace.notes)
+    return "\n".join(
+        [*lines, "", *(f"  {line}" for line in (outcome(trace), times(trace), *remarks) if line)]
+    )
 
 
 def trace_html(trace: "Trace") -> str:
@@ -169,6 +172,7 @@ def trace_html(trace: "Trace") -> str:
         found=found(trace, lambda name: f"<span dir='auto'>{escape(shorten(name))}</span>"),
         ending=ending(trace),
         times=times(trace),
+        notes=trace.notes,
     )
     return html.replace("\n", "")
 
@@ -291,7 +295,25 @@ def verdict(trace: "Trace", query: int) -> str:
             below = drop.margin > -1e-6
             margin = f", {max(drop.margin, 0):.3f} below {trace.threshold:.3f}" if below else ""
             return f"dropped at step {drop.step + 1}{margin}"
-    return "kept"
+    empty = query in trace.survivors[~trace.filled]
+    return "kept, but its final mask is empty" if empty else "kept"
+
+
+def notes(trace: "Trace") -> tuple[str, ...]:
+    """Return what a reader of the scores must know, a sentence each.
+
+    Parameters
+    ----------
+    trace
+        Of a run by softmax with one query: its score is 1, whatever the image shows.
+    """
+    score = trace.settings.get("classifier", {}).get("score")
+    if len(trace.queries) > 1 or score == "sigmoid" or not (trace.scores == 1).all():
+        return ()
+    return (
+        "a single query always scores 1.000, its share among one: add queries that are not in the image as "
+        'distractors, or take absolute scores (a SigLIP and score="sigmoid")',
+    )
 
 
 def rest(trace: "Trace", shown: Sequence[int]) -> str:

@@ -5,18 +5,24 @@ NumPy only: a saved trace opens in milliseconds on a machine that has no model a
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8, jaxtyped
 
-from carlab.errors import TraceError
+from carlab.errors import QueryError, TraceError, quoted
 from carlab.files.archive import read_archive, write_archive
-from carlab.files.pictures import resize_maps
-from carlab.trace import show
+from carlab.files.pictures import label_png, resize_maps
+from carlab.trace import export, show
+
+if TYPE_CHECKING:
+    import fiftyone
+    import pandas
+    import supervision
+    from matplotlib.figure import Figure
 
 TRACE_FORMAT = 1
 """Version of the file layout; other versions are refused."""
@@ -154,8 +160,34 @@ class Trace:
 
     @property
     def found(self) -> tuple[str, ...]:
-        """The queries found, in their own order."""
-        return tuple(self.queries[index] for index in self.survivors)
+        """The queries found, in their own order: those kept to the end whose final mask has a pixel."""
+        return tuple(self.queries[index] for index in self.survivors[self.filled])
+
+    @property
+    def filled(self) -> Bool[np.ndarray, " k"]:
+        """Which of the survivors have a final mask that is not empty."""
+        return np.asarray(self.refined.any(axis=(1, 2)))
+
+    def __getitem__(self, query: str) -> Bool[np.ndarray, "h w"]:
+        """Return the final mask of a query by its name; all False if it was dropped.
+
+        Raises QueryError if it was not asked for.
+
+        >>> trace["cat"].shape, trace["dog"].any()
+        ((48, 70), np.False_)
+        """
+        if query not in self.queries:
+            names = ", ".join(map(quoted, self.queries[:8])) + (", ..." if len(self.queries) > 8 else "")
+            raise QueryError(f"expected a query out of {names}, got {query!r}; run again with it")
+        place = np.flatnonzero(self.survivors == self.queries.index(query))
+        return np.asarray(self.refined[place].any(axis=0))
+
+    def __contains__(self, query: object) -> bool:
+        return query in self.found
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the queries found."""
+        return iter(self.found)
 
     @property
     def scores(self) -> Float32[np.ndarray, "t Q"]:
@@ -266,6 +298,56 @@ class Trace:
         if packed.shape[-1] != -(-image.shape[1] // 8) or not (_arrays_fit(trace) and _metadata_fits(trace)):
             raise ValueError("the parts do not belong together")
         return trace
+
+    def figure(self, kind: str, **options: Any) -> "Figure":
+        """Draw a figure for print, see `carlab.figures.paper.OF_ONE`.
+
+        Raises SettingError if there is no such figure.
+
+        Parameters
+        ----------
+        kind, options
+            "strip", "prompts", "pipeline" or "scores"; and what that figure takes, such as `width="column"`.
+
+        >>> len(trace.figure("scores").axes)
+        1
+        """
+        from carlab.figures.paper import draw
+
+        return draw(kind, [self], **options)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the scores and masks must know; most traces have none."""
+        return show.notes(self)
+
+    def label_png(self) -> bytes:
+        """Return `labels` as a PNG: in the figures' colours; 16 bits of grey from 256 queries."""
+        return label_png(self.labels, len(self.queries))
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Return one row of JSON values for each query, see `carlab.trace.export.records`."""
+        return export.records(self)
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Return `to_records` as a pandas DataFrame; SettingError if pandas is not installed."""
+        return export.to_dataframe(self)
+
+    def to_coco(self, image_id: int = 1, first_id: int = 1) -> dict[str, Any]:
+        """Return images, categories and annotations as COCO's results and annotations have them.
+
+        Category i + 1 is queries[i]; masks are run-length encoded by pycocotools; see
+        `carlab.trace.export.to_coco`.
+        """
+        return export.to_coco(self, image_id, first_id)
+
+    def to_supervision(self) -> "supervision.Detections":
+        """Return the masks found as `supervision.Detections`; SettingError if it is not installed."""
+        return export.to_supervision(self)
+
+    def to_fiftyone(self) -> "fiftyone.Detections":
+        """Return the masks found as `fiftyone.Detections`; SettingError if it is not installed."""
+        return export.to_fiftyone(self)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Trace):

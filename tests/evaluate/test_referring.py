@@ -70,7 +70,7 @@ def compare(model: ClipAsRnn, image: Path, truth: np.ndarray, record: dict[str, 
         read = [text for text in texts if len(text) < 77]
         trace = model(image, read)
         assert len(trace.queries) == len(read)
-        masks = dict(zip(trace.found, trace.refined, strict=True))
+        masks = dict(zip((trace.queries[k] for k in trace.survivors), trace.refined, strict=True))
         true = truth[3 * place]
         own = [masks.get(text, np.zeros(SIZE, bool)) for text in texts]
         expressions += [[int((true & m).sum()), int((true | m).sum())] for m in own]

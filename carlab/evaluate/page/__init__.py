@@ -14,9 +14,9 @@ from markupsafe import Markup
 from carlab.evaluate.folder import RunFolder
 from carlab.evaluate.page.cards import make_cards
 from carlab.evaluate.page.sections import group_by_classes, less_first, manifest_lines, page_runs
-from carlab.evaluate.report import percent
 from carlab.evaluate.summary import Summary
 from carlab.files.archive import write_file
+from carlab.metrics.intervals import percent
 from carlab.trace.show import backbones, printable, shorten
 
 

@@ -1,0 +1,17 @@
+"""Studies: what a result hangs on. Each gives numbers, a table and a figure.
+
+The closed form makes them cheap: maps of any set of queries are arithmetic, and only prompted images that no
+run of the study has drawn before are encoded.
+"""
+
+from carlab.studies.counterfactual import Counterfactual as Counterfactual
+from carlab.studies.counterfactual import counterfactual as counterfactual
+from carlab.studies.leave_one_out import LeaveOneOut as LeaveOneOut
+from carlab.studies.leave_one_out import leave_one_out as leave_one_out
+from carlab.studies.phases import Phase as Phase
+from carlab.studies.phases import PhaseDiagram as PhaseDiagram
+from carlab.studies.phases import phase_diagram as phase_diagram
+from carlab.studies.phases import theta_phases as theta_phases
+from carlab.studies.vocabulary import Vocabulary as Vocabulary
+from carlab.studies.vocabulary import Wording as Wording
+from carlab.studies.vocabulary import vocabulary as vocabulary
