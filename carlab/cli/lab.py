@@ -25,7 +25,10 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 def lab(
-    image: Annotated[Path, typer.Argument(help="An image file.", show_default=False)],
+    image: Annotated[
+        Path | None,
+        typer.Argument(help="An image file or a folder of them; default: a sample.", show_default=False),
+    ] = None,
     jupyter: Annotated[
         list[str] | None, typer.Argument(help="After --, options of JupyterLab itself.")
     ] = None,
@@ -36,13 +39,15 @@ def lab(
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open a browser.")] = True,
     threads: options.Threads = None,
 ) -> None:
-    """Open an image and queries in JupyterLab, live; on this machine alone, behind a token."""
+    """Open images and queries in JupyterLab, live; on this machine alone, behind a token."""
     from carlab.files.archive import make_folder
-    from carlab.files.images import load_image
+    from carlab.files.images import list_images, load_image
     from carlab.queries import check_queries
 
-    queries = check_queries(query)
-    load_image(image)
+    # The sample comes with queries of its own.
+    queries = None if image is None and not query else check_queries(query)
+    if image is not None:
+        load_image(list_images([image])[0])
     check(preset, jupyter or ())
     path = write_notebook(make_folder(folder), image, queries, preset)
     typer.echo(f"notebook: {printable(str(path))}")
@@ -73,16 +78,17 @@ def check(preset: str, arguments: Sequence[str]) -> None:
         )
 
 
-def write_notebook(folder: Path, image: Path, queries: Sequence[str], preset: str) -> Path:
-    """Write a notebook with the Lab on this image, under a name that is free, and return its path."""
+def write_notebook(folder: Path, image: Path | None, queries: Sequence[str] | None, preset: str) -> Path:
+    """Write a notebook with the Lab on this image or folder, under a name that is free; return its path."""
     from nbformat import v4, writes
 
     from carlab.files.archive import write_file
 
     # By repr: a path and queries stay text, whatever they hold.
-    call = f"lab = Lab({str(image.resolve())!r}, {list(queries)!r}, preset={preset!r})"
+    source = None if image is None else str(image.resolve())
+    call = f"lab = Lab({source!r}, {queries and list(queries)!r}, preset={preset!r})"
     code = f"from carlab.widgets import Lab\n\n{call}\nlab"
     cells = [v4.new_markdown_cell(INTRODUCTION), v4.new_code_cell(code)]
     notebook = v4.new_notebook(cells=cells, metadata={"kernelspec": KERNEL})
-    paths = (folder / f"{name}.ipynb" for name in numbered(image.stem[:60]))
+    paths = (folder / f"{name}.ipynb" for name in numbered("sample" if image is None else image.stem[:60]))
     return write_file(next(path for path in paths if not path.exists()), writes(notebook).encode())

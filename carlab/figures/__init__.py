@@ -3,7 +3,14 @@
 from carlab.figures.charts import ablation_plot, class_bars, score_curves
 from carlab.figures.paper import postprocessor_grid, prompt_gallery, qualitative_grid, recurrence_strip
 from carlab.figures.pipeline import pipeline
-from carlab.figures.print import overlay_figure, recurrence_figure, save_figure, save_figures, scores_figure
+from carlab.figures.print import (
+    figure_bytes,
+    overlay_figure,
+    recurrence_figure,
+    save_figure,
+    save_figures,
+    scores_figure,
+)
 from carlab.figures.print_strips import (
     compare_figure,
     maps_figure,
@@ -21,6 +28,7 @@ __all__ = [
     "ablation_plot",
     "class_bars",
     "compare_figure",
+    "figure_bytes",
     "maps_figure",
     "matrix_figure",
     "overlay_figure",

@@ -226,6 +226,37 @@ def scores_figure(trace: Trace) -> Figure:
     return figure
 
 
+def figure_bytes(figure: Figure, name: str | os.PathLike[str], dpi: int | float = 150) -> bytes:
+    """Return a figure as `save_figure` writes it; the suffix of the name selects the format.
+
+    Raises SettingError if the suffix is another, or `dpi` makes a picture too large to draw.
+
+    Parameters
+    ----------
+    figure, name, dpi
+        As `save_figure` takes them.
+
+    Examples
+    --------
+    >>> figure_bytes(overlay_figure(trace), "overlay.pdf")[:5]
+    b'%PDF-'
+    """
+    suffix = Path(name).suffix.lower()
+    if suffix not in STAMPS:
+        raise SettingError(
+            f"expected a figure file ending in {', '.join(STAMPS)}, got {os.fspath(name)!r}; rename it"
+        )
+    most = int(MOST_PIXELS / max(figure.get_size_inches()))
+    if not 1 <= dpi < most:
+        raise SettingError(
+            f"expected 1 to {most - 1} dots an inch for this figure, got {dpi}; print needs 300"
+        )
+    stream = BytesIO()
+    with print_style():
+        figure.savefig(stream, format=suffix[1:], dpi=dpi, metadata=STAMPS[suffix])
+    return stream.getvalue()
+
+
 def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int | float = 150) -> Path:
     """Write a PNG, PDF or SVG atomically, with the same bytes for the same figure, and return its path.
 
@@ -246,20 +277,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], dpi: int | float =
     ...     save_figure(overlay_figure(trace), f"{folder}/overlay.pdf").name
     'overlay.pdf'
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in STAMPS:
-        raise SettingError(
-            f"expected a figure file ending in {', '.join(STAMPS)}, got {os.fspath(path)!r}; rename it"
-        )
-    most = int(MOST_PIXELS / max(figure.get_size_inches()))
-    if not 1 <= dpi < most:
-        raise SettingError(
-            f"expected 1 to {most - 1} dots an inch for this figure, got {dpi}; print needs 300"
-        )
-    stream = BytesIO()
-    with print_style():
-        figure.savefig(stream, format=suffix[1:], dpi=dpi, metadata=STAMPS[suffix])
-    return write_file(path, stream.getvalue())
+    return write_file(path, figure_bytes(figure, path, dpi))
 
 
 FIGURES = {"overlay": overlay_figure, "recurrence": recurrence_figure, "scores": scores_figure}

@@ -12,6 +12,11 @@ from carlab.studies.phases import Phase as Phase
 from carlab.studies.phases import PhaseDiagram as PhaseDiagram
 from carlab.studies.phases import phase_diagram as phase_diagram
 from carlab.studies.phases import theta_phases as theta_phases
+from carlab.studies.pointing import RegionScores as RegionScores
+from carlab.studies.pointing import WordMaps as WordMaps
+from carlab.studies.pointing import drawn_region as drawn_region
+from carlab.studies.pointing import region_scores as region_scores
+from carlab.studies.pointing import word_maps as word_maps
 from carlab.studies.vocabulary import Vocabulary as Vocabulary
 from carlab.studies.vocabulary import Wording as Wording
 from carlab.studies.vocabulary import vocabulary as vocabulary

@@ -316,6 +316,20 @@ class Trace:
 
         return draw(kind, [self], **options)
 
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Write the page of `carlab view`, which works from its file with no network, and return its path.
+
+        Raises TraceError if the place cannot be written.
+
+        Parameters
+        ----------
+        path
+            By default `trace.html` in the working directory.
+        """
+        from carlab.figures.page import write_page
+
+        return write_page(self, "trace.html" if path is None else path)
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the scores and masks must know; most traces have none."""

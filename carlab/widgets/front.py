@@ -13,6 +13,7 @@ from carlab.files.pictures import encoded
 from carlab.trace import Trace
 from carlab.trace.show import most_telling
 from carlab.widgets.base import NO_QUERY, TraceWidget
+from carlab.widgets.files import file_of
 
 MODES = ("side by side", "blink", "slider", "difference")
 """How two traces are shown."""
@@ -27,12 +28,17 @@ class Front(anywidget.AnyWidget):
     Traits: `content` and `other`, of `trace_content` ({}: none), `names` of the other and of this one;
     `note`, text in place of a trace; `step`, `query`, `layer`, `opacity`, `mode` (one of `MODES`) as in the
     views; `pickable`, whether a click selects a patch, and `pick`, its row and column; `editable`, whether
-    queries can be added and deleted, and `wanted`, the queries after that.
+    queries can be added and deleted, and `wanted`, the queries after that; `code`, Python to be copied.
+
+    `film`, images to choose from (`name`, `thumb`), and `shot`, the index of the chosen one; `droppable`,
+    whether an image can be dropped or pasted. `askable`, whether words and regions can be asked about:
+    `words` (`names`, the number of `queries` among them, `maps`, `grid`), `region` (`kind`, `points`) as it
+    was drawn, and its `answer` (`scores`, `prompted`).
 
     Parameters
     ----------
     parts
-        Out of "tools", "picture", "strip", "list", "scores", "matrix".
+        Out of "film", "tools", "picture", "strip", "list", "scores", "matrix".
     """
 
     _esm = module()
@@ -51,6 +57,14 @@ class Front(anywidget.AnyWidget):
     pick = traitlets.List(traitlets.Int()).tag(sync=True)
     editable = traitlets.Bool(False).tag(sync=True)
     wanted = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    code = traitlets.Unicode("").tag(sync=True)
+    film = traitlets.List().tag(sync=True)
+    shot = traitlets.Int(0, min=0).tag(sync=True)
+    droppable = traitlets.Bool(False).tag(sync=True)
+    askable = traitlets.Bool(False).tag(sync=True)
+    words = traitlets.Dict().tag(sync=True)
+    region = traitlets.Dict().tag(sync=True)
+    answer = traitlets.Dict().tag(sync=True)
 
     def __init__(self, *parts: str, **options: Any) -> None:
         super().__init__(parts=list(parts), **options)
@@ -88,6 +102,7 @@ class FrontView(TraceWidget):
         self.children = [self.front]
         for name in self.linked:
             traitlets.link((self, name), (self.front, name))
+        self.front.on_msg(self._asked)
         self.renew()
         self.observe(lambda _: self._draw(self.renew), names="top")
 
@@ -110,6 +125,12 @@ class FrontView(TraceWidget):
         pictures = "picture" in self.parts or "strip" in self.parts
         query = self.query if trace is self.trace else NO_QUERY
         return trace_content(trace, query=query, slots=slots, pictures=pictures, top=self.top)
+
+    def _asked(self, _: Any, content: Any, __: Any) -> None:
+        """Send the file that the browser asks for."""
+        if content.get("ask") == "file":
+            name, data = file_of(self.trace, str(content.get("kind")), str(content.get("form")))
+            self.front.send({"file": name}, buffers=[data])
 
     def _named(self, query: int) -> bool:
         return query in self.front.content.get("named", ())

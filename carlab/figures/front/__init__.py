@@ -7,7 +7,10 @@ the pages hold it.
 from functools import cache
 from importlib.resources import files
 
-PARTS = ("base", "run", "paint", "picture", "list", "strip", "charts", "view")
+PARTS = (
+    *("base", "run", "paint", "point", "picture", "list", "strip", "charts"),
+    *("save", "film", "view"),
+)
 """Files of the module, in order: later ones use what earlier ones define."""
 
 

@@ -86,6 +86,10 @@ function nameCell(context, { left, top, side }, text) {
   context.restore();
 }
 
+function wordLine(name, value, background) {
+  return node("div", { class: background ? "c-background" : "" }, node("b", { dir: "auto" }, name), ` ${value.toFixed(2)}` + (background ? " background" : ""));
+}
+
 class Picture {
   constructor(view) {
     this.view = view;
@@ -139,6 +143,8 @@ class Picture {
     this.runs.forEach((one, k) => drawRun(context, one, this.boxes[k], view.shownOf(one)));
     if (view.other && view.mode === "difference") this.drawDifference(context, whole);
     if (view.other && view.mode === "slider") this.drawSlider(context, whole);
+    const box = this.boxes.at(-1);
+    if (view.layer !== "prompted image") view.pointing.outline(context, placed(box, run, view.zoom));
     this.say(pair);
   }
   drawDifference(context, box) {
@@ -208,23 +214,35 @@ class Picture {
   }
   moved(event) {
     if (this.drag) { this.dragged(event); return; }
-    const place = this.under(event);
+    const place = this.under(event), { pointing } = this.view;
+    if (pointing.points) { if (place?.x !== undefined) pointing.extend(place.x, place.y); return; }
     this.tip.hidden = !place;
     if (!place) return;
-    const { run } = place, rows = this.values(place).slice(0, 6);
-    const line = ([query, value, kind]) => node("div", {},
-      node("span", { class: "c-swatch", style: `background:${run.queries[query].colour}` }),
-      node("b", { dir: "auto" }, run.title(query)),
-      ` ${kind} ${fixed(value, kind === "score" ? 3 : 2)}` + (kind === "score" ? "" : ` · score ${fixed(run.score(query, this.view.step))}`));
-    this.tip.replaceChildren(...(rows.length ? rows.map(line) : ["no query here"]));
+    const said = pointing.tool === "words" && place.x !== undefined && pointing.wordsAt(place.x, place.y);
+    if (said) this.tip.replaceChildren(...said.map(word => wordLine(...word)));
+    else this.tip.replaceChildren(...this.lines(place));
     const flip = place.px > this.canvas.clientWidth / 2;
     this.tip.style.left = flip ? "" : `${place.px + 14}px`;
     this.tip.style.right = flip ? `${this.canvas.clientWidth - place.px + 14}px` : "";
     this.tip.style.top = `${this.canvas.offsetTop + place.py + 14}px`;
   }
+  lines(place) {
+    const { run } = place, rows = this.values(place).slice(0, 6);
+    const line = ([query, value, kind]) => node("div", {},
+      node("span", { class: "c-swatch", style: `background:${run.queries[query].colour}` }),
+      node("b", { dir: "auto" }, run.title(query)),
+      ` ${kind} ${fixed(value, kind === "score" ? 3 : 2)}` + (kind === "score" ? "" : ` · score ${fixed(run.score(query, this.view.step))}`));
+    return rows.length ? rows.map(line) : ["no query here"];
+  }
 
   pressed(event) {
     if (event.button) return;
+    const { pointing } = this.view, place = pointing.draws() && this.under(event);
+    if (place && place.x !== undefined) {
+      this.canvas.setPointerCapture(event.pointerId);
+      pointing.begin(place.x, place.y);
+      return;
+    }
     const near = this.view.other && this.view.mode === "slider" &&
       Math.abs(event.offsetX - this.canvas.clientWidth * this.view.cut) < 14;
     this.drag = { x: event.clientX, y: event.clientY, far: false, slider: near };
@@ -245,6 +263,7 @@ class Picture {
     view.draw();
   }
   released(event) {
+    if (this.view.pointing.points) { this.view.pointing.end(); return; }
     const { drag } = this;
     this.drag = undefined;
     if (!drag || drag.far) return;

@@ -6,7 +6,8 @@ const KEYS = [
   ["drag", "move the zoomed image"], ["F", "full screen"], ["?", "this help"],
 ];
 const PLAY = 900; // milliseconds a step
-const TRAITS = ["content", "other", "names", "step", "query", "layer", "opacity", "mode", "editable", "note", "pick", "pickable"];
+const TRAITS = ["content", "other", "names", "step", "query", "layer", "opacity", "mode", "editable", "note", "pick", "pickable",
+  "code", "film", "shot", "askable", "region", "answer", "words"];
 
 // What is selected lives in one place with get, set and on: the model of a widget, or these plain values.
 function plainStore(values) {
@@ -27,6 +28,8 @@ function modelStore(model) {
     },
     on: (names, call) => names.forEach(name => model.on(`change:${name}`, call)),
     off: (names, call) => names.forEach(name => model.off(`change:${name}`, call)),
+    ask: (content, buffers) => model.send(content, undefined, buffers),
+    hear: call => model.on("msg:custom", call),
   };
 }
 
@@ -35,21 +38,25 @@ class View {
     Object.assign(this, { store, zoom: { scale: 1, x: 0.5, y: 0.5 }, cut: 0.5, behind: false, peeked: -1, waits: false });
     this.draw = this.draw.bind(this);
     const has = name => parts.includes(name);
+    this.pointing = new Pointing(this);
     this.tools = has("tools") && new Tools(this);
+    this.film = has("film") && new Film(this);
+    this.answer = has("picture") && new Answer(this);
     this.picture = has("picture") && new Picture(this);
     this.strip = has("strip") && new Strip(this);
     this.list = has("list") && new List(this);
     this.scores = has("scores") && new Scores(this);
     this.matrix = has("matrix") && new Matrix(this);
-    this.parts = [this.tools, this.picture, this.strip, this.list, this.scores, this.matrix].filter(Boolean);
+    this.parts = [this.tools, this.picture, this.answer, this.strip, this.list, this.scores, this.matrix].filter(Boolean);
     const group = (name, members) => members.some(Boolean) ? [node("div", { class: name }, ...members.filter(Boolean).map(part => part.element))] : [];
     this.help = node("dl", { class: "c-help", hidden: true }, ...KEYS.flatMap(([key, text]) => [node("dt", {}, key), node("dd", {}, text)]));
     this.empty = node("p", { class: "c-empty", role: "status", hidden: true });
     // JupyterLab has commands on plain keys, which are not meant while this has the focus.
     this.root = node("div", { class: "carlab", "data-lm-suppress-shortcuts": "true", onkeydown: event => this.pressed(event) },
-      this.empty, ...group("c-stage", [this.tools, this.picture, this.strip]), ...group("c-side", [this.list, this.scores]),
+      this.empty, ...group("c-films", [this.film]), ...group("c-stage", [this.tools, this.picture, this.answer, this.strip]), ...group("c-side", [this.list, this.scores]),
       ...group("c-below", [this.matrix]), this.help);
     element.append(this.root);
+    takeImages(this, this.root);
     this.changed = this.changed.bind(this);
     store.on(TRAITS, this.changed);
     this.watch = new ResizeObserver(this.draw);
@@ -64,6 +71,7 @@ class View {
 
   // Whatever arrived, in whatever order: what is out of range is brought into it.
   changed() {
+    this.warning = undefined;
     const make = content => content?.steps?.length ? new Run(content, this.draw) : undefined;
     const content = this.store.get("content"), other = this.store.get("other");
     this.photo = content?.steps?.length ? undefined : content?.photo && content;
@@ -86,15 +94,17 @@ class View {
     this.waits = true;
     requestAnimationFrame(() => {
       this.waits = false;
-      this.empty.hidden = Boolean(this.run);
-      this.empty.textContent = this.store.get("note") ?? "";
+      this.empty.textContent = this.warning ?? this.store.get("note") ?? "";
+      this.empty.hidden = !this.warning && Boolean(this.run || !this.store.get("note"));
       this.root.classList.toggle("c-waiting", !this.run);
+      if (this.film) this.film.draw();
       if (this.photo && this.picture) this.picture.drawPhoto(this.photo, this.draw);
       if (this.run) for (const part of this.parts) part.draw();
     });
   }
 
   set(changes) { this.store.set(changes); }
+  say(text) { this.warning = text; this.draw(); }
   toggle(query) { if (query >= 0) this.set({ query: query === this.query ? -1 : query }); }
   peek(query) { this.peeked = query; if (this.picture) this.draw(); }
   wanted() { return this.store.get("wanted") ?? this.run.queries.map(query => query.full ?? query.name); }
@@ -152,11 +162,14 @@ class Tools {
     const right = node("div", { class: "c-group" }, button("−", "zoom out", () => view.zoomTo(view.zoom.scale / 1.4)),
       button("+", "zoom in", () => view.zoomTo(view.zoom.scale * 1.4)), button("full screen", "full screen, F", () => view.fullScreen()),
       button("keys", "what the keys do, ?", () => { view.help.hidden = !view.help.hidden; }));
+    this.save = new Save(view);
     this.element = node("div", { class: "c-tools" }, this.layers, node("label", { class: "c-fader" }, "opacity", this.fader),
-      this.modes, node("div", { class: "c-group" }, this.player), this.where, right);
+      this.modes, view.pointing.element, node("div", { class: "c-group" }, this.player), this.where, right, this.save.element);
   }
   draw() {
     const { view } = this, { run } = view, layers = view.layers();
+    view.pointing.draw();
+    this.save.draw();
     if (this.layers.children.length !== layers.length)
       this.layers.replaceChildren(...layers.map(layer => node("button", { type: "button", "data-layer": layer, onclick: () => view.set({ layer }) }, layer)));
     for (const one of this.layers.children) one.setAttribute("aria-pressed", one.dataset.layer === view.layer);

@@ -24,6 +24,8 @@ from carlab.widgets.compare import differences_html
 from carlab.widgets.front import Front, picture_bundle
 from carlab.widgets.inspector import ProbeInspector
 from carlab.widgets.lab.controls import Controls
+from carlab.widgets.lab.film import Film
+from carlab.widgets.lab.pointer import Pointer, Shown
 from carlab.widgets.lab.runner import Runner, StoppedError
 from carlab.widgets.lab.state import LabState
 from carlab.widgets.palette import Palette
@@ -38,6 +40,8 @@ MOST_RUNS = 50
 COMPARE = 2
 """Index of the comparison among the tabs."""
 NAMES = ("pinned", "now")
+NOTHING_PINNED = "<p>Pin a run to compare later ones with it.</p>"
+SAMPLE_QUERIES = ("space shuttle", "flag", "bicycle", "dog", "sofa")
 MOST_ALIKE = 2
 """Runs that a third must continue to take the place of the second."""
 
@@ -53,9 +57,10 @@ class Lab(widgets.VBox):
     Parameters
     ----------
     image
-        As `carlab.segment` takes it.
+        As `carlab.segment` takes it; or a folder, whose images are a strip to choose from. An image can also
+        be dropped on the Lab, or pasted. By default a sample.
     queries
-        Names to look for.
+        Names to look for; by default, with the sample, some that fit it.
     preset, model
         Where the settings start: a preset, others can be chosen in the Lab, or a model of one's own.
     record
@@ -77,8 +82,8 @@ class Lab(widgets.VBox):
 
     def __init__(
         self,
-        image: Any,
-        queries: Sequence[str],
+        image: Any = None,
+        queries: Sequence[str] | None = None,
         preset: str = "offline",
         *,
         model: "ClipAsRnn | None" = None,
@@ -87,8 +92,10 @@ class Lab(widgets.VBox):
     ) -> None:
         from carlab.presets import PRESETS
 
-        self.photo = Photo.of(image)
-        self.path = str(image) if isinstance(image, str | Path) else None
+        if queries is None:
+            queries = SAMPLE_QUERIES if image is None else ()
+        self.film = Film.of(image)
+        self.photo, self.path = opened(self.film.sources[0])
         self.record = check_patterns(tuple(record))
         self.own_model = model
         self._models: dict[str, ClipAsRnn] = {} if model is None else {model.name: model}
@@ -114,7 +121,7 @@ class Lab(widgets.VBox):
 
     def wait(self, timeout: float | int | None = None) -> bool:
         """Block until no run is left, in scripts and tests; return False after `timeout` seconds."""
-        return self.runner.wait(timeout)
+        return self.runner.wait(timeout) and (not self.views or self.pointer.runner.wait(timeout))
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
         """Return the widget, and its picture for where there is no kernel."""
@@ -131,7 +138,11 @@ class Lab(widgets.VBox):
         self.folder = widgets.Text("carlab-export", description="folder", layout={"width": "330px"})
         self.export = widgets.Button(description="export", tooltip="write the trace and its figures")
         preview = Front("picture", content=photo_content(self.photo.image), note="loading the model …")
+        self._listen(preview)
         self.stage = widgets.VBox([preview], layout={"min_width": "0"})
+        self.strip = Front("film", film=self.film.content(), droppable=True)
+        self.strip.observe(self._chosen, names="shot")
+        self.film.draw(self._show_film)
         self.cancel.on_click(lambda _: self.runner.cancel())
         self.pin.on_click(self._pin)
         self.export.on_click(self._export)
@@ -142,7 +153,9 @@ class Lab(widgets.VBox):
         self.history.layout.width = self.folder.layout.width = "100%"
         runs = [rows(self.progress, self.cancel), self.history, self.pin]
         side = widgets.VBox([*runs, self.controls], layout={"flex": "1 0 300px", "max_width": "420px"})
-        main = widgets.VBox([self.message, self.stage], layout={"flex": "6 1 560px", "min_width": "0"})
+        main = widgets.VBox(
+            [self.strip, self.message, self.stage], layout={"flex": "6 1 560px", "min_width": "0"}
+        )
         self.children = [rows(main, side, align_items="flex-start")]
 
     def _model(self, preset: str) -> "ClipAsRnn":
@@ -160,7 +173,8 @@ class Lab(widgets.VBox):
         try:
             trace = self._trace(state, stopped)
             with ALONE:
-                if stopped() and not self.runner.waiting:  # at the last moment
+                late = trace.image is not self.photo.image  # another was chosen meanwhile
+                if late or (stopped() and not self.runner.waiting):  # at the last moment
                     raise StoppedError("stopped")
                 self.show(state, trace)
                 self._say(f"{outcome(trace)} · {1000 * (perf_counter() - start):.0f} ms")
@@ -215,14 +229,21 @@ class Lab(widgets.VBox):
             self._show(state, trace)
 
     def _show(self, state: LabState, trace: Trace) -> None:
+        before = self.state
         self.state, self.trace = state, trace
         if not self.views:
             self._build_views(trace)
+        self.pointer.renew(state.differs(before))
         self._colour(trace)
         self.player.front.wanted = list(trace.queries)
         for view in self.views:
             view.trace = trace
         self._draw_open_tab()
+
+    def _shown(self) -> Shown:
+        assert self.trace is not None  # noqa: S101 - for the type checker
+        model = change(self._model(self.state.preset), **self.state.settings)
+        return Shown(model, self.photo, self.trace)
 
     def _colour(self, trace: Trace) -> None:
         """Give the queries of a trace the colours that they had, beside those of the pinned run."""
@@ -234,17 +255,56 @@ class Lab(widgets.VBox):
         parts = ("tools", "picture", "strip", "list", "scores")
         self.player, self.matrix = RecurrencePlayer(trace, parts=parts), ScoreMatrix(trace, visible=False)
         self.inspector = ProbeInspector(trace, visible=False)
-        self.player.front.editable = True
-        self.player.front.observe(self._edited, names="wanted")
+        front = self.player.front
+        front.editable = True
+        self._listen(front)
+        self.pointer = Pointer(front, self._shown, lambda text: self._say(text, wrong=True))
+        traitlets.dlink((self.source, "value"), (front, "code"))
+        front.observe(self._edited, names="wanted")
         self.views = (self.player, self.matrix, self.inspector)
         linked(*self.views)
-        self.comparison = html("<p>Pin a run to compare later ones with it.</p>")
+        self.comparison = html(NOTHING_PINNED)
         title, export = html("The Python that makes this trace:"), rows(self.folder, self.export)
         code = widgets.VBox([title, self.source, export])
         self.tabs = widgets.Tab([self.matrix, self.inspector, self.comparison, code])
         self.tabs.titles = ("scores of all pairs", "probes", "compare", "code and export")
         self.tabs.observe(self._draw_open_tab, names="selected_index")
         self.stage.children = [self.player, self.tabs]
+
+    def _listen(self, front: Front) -> None:
+        """Take images that are dropped on a part of the view."""
+        front.droppable = True
+        front.on_msg(self._asked)
+
+    def _asked(self, _: Any, content: Any, buffers: Any) -> None:
+        if content.get("ask") == "image":
+            name = str(content.get("name"))
+            index = self.film.add(bytes(buffers[0]), name)
+            self._show_film(self.film.content())
+            self.film.draw(self._show_film)
+            self.strip.shot = index
+
+    def _show_film(self, film: Sequence[dict[str, Any]]) -> None:
+        with ALONE:
+            self.strip.film = list(film)
+
+    def _chosen(self, change: Any) -> None:
+        """Open another image of the strip: it has no runs yet."""
+        try:
+            photo, path = opened(self.film.sources[change["new"]])
+        except (CarlabError, IndexError) as error:
+            self._say(str(error), wrong=True)
+            return
+        with ALONE:
+            self.photo, self.path = photo, path
+            self.runs, self.pinned, self.sent = [], None, None
+            with unobserved(self._back, self.history):
+                self.history.options = []
+            if self.views:
+                self.comparison.value = NOTHING_PINNED
+                self.player.front.other = {}
+                self.pointer.forget()
+            self.run(self.controls.state())
 
     def _edited(self, change: Any) -> None:
         """Run the queries that were added or deleted in the list."""
@@ -290,7 +350,7 @@ class Lab(widgets.VBox):
             if self.pinned is self.trace:
                 self.pinned = self.sent = None
                 self.player.front.other = {}
-                self.comparison.value = "<p>Pin a run to compare later ones with it.</p>"
+                self.comparison.value = NOTHING_PINNED
             else:
                 self.pinned = self.trace
                 self._show_difference()
@@ -313,6 +373,11 @@ class Lab(widgets.VBox):
     def _say(self, text: str, wrong: bool = False) -> None:
         look = "color:#d55e00;font-weight:600" if wrong else "opacity:.8"
         self.message.value = f"<div role='status' dir='auto' style='{look}'>{escape(text)}</div>"
+
+
+def opened(source: Any) -> tuple[Photo, str | None]:
+    """Return an image, and its path if it has one; ImageError if it cannot be read."""
+    return Photo.of(source), str(source) if isinstance(source, str | Path) else None
 
 
 def continues(state: LabState, runs: Sequence[tuple[LabState, Trace]]) -> bool:
