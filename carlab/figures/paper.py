@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from matplotlib.figure import Figure
 
 from carlab.errors import SettingError, check_choice
@@ -217,7 +218,7 @@ def _masked(image: Image, mask: Any, query: int, eta: float) -> Image:
     return shown
 
 
-def _framed(picture: Image, size: tuple[int, ...]) -> Image:
+def _framed(picture: Image, size: tuple[int, ...]) -> UInt8[np.ndarray, "rows columns 3"]:
     """Return a picture of another size, such as a crop's, as large as fits, centred on white."""
     if picture.shape[:2] == size:
         return picture

@@ -127,7 +127,7 @@ def region_scores(model: "ClipAsRnn", photo: "Photo", queries: Sequence[str], re
     return RegionScores(tuple(queries), probs[0], prompted)
 
 
-def drawn_region(kind: str, points: Sequence[Sequence[float]], height: int, width: int) -> Mask:
+def drawn_region(kind: str, points: Sequence[Sequence[float | int]], height: int, width: int) -> Mask:
     """Return what was drawn on an image as a mask.
 
     Raises SettingError if it is no box or scribble of two or more points.
@@ -156,7 +156,7 @@ def drawn_region(kind: str, points: Sequence[Sequence[float]], height: int, widt
         return np.asarray((x > left) & (x < right) & (y > top) & (y < bottom))
     canvas = Pillow.new("1", (width, height))
     drawing, stroke = ImageDraw.Draw(canvas), max(1, round(STROKE * max(height, width)))
-    flat: list[Any] = [tuple(spot) for spot in spots.tolist()]
+    flat: list[Any] = [tuple(spot) for spot in (spots - 0.5).tolist()]  # of Pillow's pixels, whole numbers
     drawing.line(flat, fill=1, width=stroke, joint="curve")
     for x, y in flat:
         drawing.circle((x, y), stroke / 2, fill=1)

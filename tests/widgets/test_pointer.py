@@ -84,7 +84,7 @@ def test_a_drawn_region_is_scored(lab: Lab, photo: np.ndarray) -> None:
     lab.controls.settings["theta"].value = 0.9  # says nothing about a region
     assert lab.wait(SECONDS)
     assert lab.player.front.answer is first
-    lab.controls.settings["prompter"].value = ("gray",)
+    lab.controls.settings["prompter"].value = ("grey",)
     assert lab.wait(SECONDS)
     assert lab.player.front.answer["prompted"] != first["prompted"]
 

@@ -148,8 +148,6 @@ class Lab(widgets.VBox):
         self.export.on_click(self._export)
         self.history.observe(self._back, names="value")
         self.sent: Trace | None = None
-        own = self.own_model is not None
-        traitlets.dlink((self, "state"), (self.source, "value"), lambda state: state.code(self.path, own))
         self.history.layout.width = self.folder.layout.width = "100%"
         runs = [rows(self.progress, self.cancel), self.history, self.pin]
         side = widgets.VBox([*runs, self.controls], layout={"flex": "1 0 300px", "max_width": "420px"})
@@ -231,6 +229,7 @@ class Lab(widgets.VBox):
     def _show(self, state: LabState, trace: Trace) -> None:
         before = self.state
         self.state, self.trace = state, trace
+        self.source.value = state.code(self.path, self.own_model is not None)
         if not self.views:
             self._build_views(trace)
         self.pointer.renew(state.differs(before))
