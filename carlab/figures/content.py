@@ -3,8 +3,9 @@
 `front/` draws it, in widgets and in pages alike.
 """
 
+import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -24,6 +25,8 @@ LABEL_SIDE = 960
 """Longest side of label maps."""
 PROMPTED_SIDE = 256
 """Longest side of a prompted image."""
+SMALL_SIDE = 112
+"""The same on a page of many traces."""
 MOST_PAIRS = 128
 """Active queries up to which the scores of all pairs are sent; beyond, those of the ones that are named."""
 QUALITY = 85
@@ -41,10 +44,12 @@ def trace_content(
     pictures: bool = True,
     side: int = PHOTO_SIDE,
     top: int = MOST_NAMED,
+    true: Collection[int] = (),
+    compact: bool = False,
 ) -> dict[str, Any]:
     """Return a trace as the front end takes it: values of JSON, and bytes.
 
-    Maps are bytes, 255 for 1, of all active queries at patches; label maps are run lengths.
+    Maps are bytes, 255 for 1, at patches; label maps are run lengths.
 
     Parameters
     ----------
@@ -58,6 +63,10 @@ def trace_content(
         Longest side of the image, in pixels.
     top
         How many queries are named.
+    true
+        Queries that are known to be in the image.
+    compact
+        For a page of many traces: maps of the named queries alone, and small prompted images.
 
     Examples
     --------
@@ -71,14 +80,14 @@ def trace_content(
     content = {
         "named": named,
         "queries": [
-            _query(name, slot, index in telling)
+            _query(name, slot, index in telling) | ({"true": True} if index in true else {})
             for index, (name, slot) in enumerate(zip(trace.queries, slots, strict=True))
         ],
         "threshold": finite(trace.threshold),
         "eta": mask_threshold(trace),
         "scores": [[finite(score) for score in row] for row in trace.scores.tolist()],
         "drops": [[drop.query, drop.step, finite(drop.margin)] for drop in trace.drops],
-        "steps": [_step(step, named, pictures) for step in trace.steps],
+        "steps": [_step(step, named, pictures, compact) for step in trace.steps],
         "stop": shorten(trace.stop),
         "grid": list(trace.steps[0].cams.shape[1:]),
     }
@@ -166,6 +175,23 @@ def as_json(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not np.isfinite(value) else value
 
 
+def as_script(value: Any) -> str:
+    r"""Return content as JSON that can stand in a script element, whatever its texts are.
+
+    Parameters
+    ----------
+    value
+        As `as_json` takes it.
+
+    Examples
+    --------
+    >>> as_script({"name": "</script>"})
+    '{"name": "\\u003c/script>"}'
+    """
+    text = json.dumps(as_json(value), ensure_ascii=True, allow_nan=False)
+    return text.replace("<", "\\u003c")  # a query could end the element
+
+
 def finite(value: float | int) -> float | None:
     """Return a score as JSON has it: NaN is no JSON."""
     return round(float(value), 5) if np.isfinite(value) else None
@@ -177,17 +203,24 @@ def _query(name: str, slot: int, telling: bool) -> dict[str, Any]:
     return {"name": shown, "number": slot + 1, "colour": colour_hex(slot), "telling": telling, **full}
 
 
-def _step(step: Step, named: Sequence[int], pictures: bool) -> dict[str, Any]:
-    among = np.isin(step.active, named) if len(step.active) > MOST_PAIRS else np.ones(len(step.active), bool)
+def _step(step: Step, named: Sequence[int], pictures: bool, compact: bool) -> dict[str, Any]:
+    few = np.isin(step.active, named)
+    among = few if len(step.active) > MOST_PAIRS else np.ones(len(step.active), bool)
     pairs = step.probs[among][:, among].astype(np.float32)
     found: dict[str, Any] = {
         "active": step.active.tolist(),
         "pairs": {"queries": step.active[among].tolist(), "probs": pairs.tobytes()},
     }
     if pictures:
-        found |= {"cams": _eighth(step.cams).tobytes(), "masks": _eighth(step.masks).tobytes()}
+        mapped = few if compact else np.ones(len(step.active), bool)
+        found |= {"mapped": step.active[mapped].tolist()}
+        found |= {
+            "cams": _eighth(step.cams[mapped]).tobytes(),
+            "masks": _eighth(step.masks[mapped]).tobytes(),
+        }
         drawn = zip(step.active.tolist(), step.prompted, strict=True)
-        found["prompted"] = {str(index): _prompted(image) for index, image in drawn if index in named}
+        side = SMALL_SIDE if compact else PROMPTED_SIDE
+        found["prompted"] = {str(index): _prompted(image, side) for index, image in drawn if index in named}
     return found
 
 
@@ -195,8 +228,8 @@ def _eighth(maps: Float[np.ndarray, "q i j"]) -> UInt8[np.ndarray, "q i j"]:
     return (np.nan_to_num(maps).clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def _prompted(image: Image) -> dict[str, Any]:
-    return picture(image if max(image.shape[:2]) <= PROMPTED_SIDE else shrink(image, PROMPTED_SIDE))
+def _prompted(image: Image, side: int) -> dict[str, Any]:
+    return picture(image if max(image.shape[:2]) <= side else shrink(image, side))
 
 
 def _pictures(trace: Trace, side: int) -> dict[str, Any]:

@@ -1,13 +1,12 @@
 """One trace as one interactive HTML page: the view of the widgets, with no network and no server."""
 
-import json
 import os
 from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
-from carlab.figures.content import as_json, trace_content
+from carlab.figures.content import as_script, trace_content
 from carlab.figures.front import module, style
 from carlab.files.archive import write_file
 from carlab.trace import Trace
@@ -57,11 +56,9 @@ def page(trace: Trace) -> str:
         "content": trace_content(trace, side=PAGE_SIDE),
     }
     template = files("carlab.figures").joinpath("page.html").read_text(encoding="utf-8")
-    # A query with "<" could end the script element; JSON can write it otherwise.
-    text = json.dumps(as_json(data), ensure_ascii=True, allow_nan=False).replace("<", "\\u003c")
     before, after = template.replace("/*STYLE*/", style()).split("/*MODULE*/")
     script, end = after.split("</script>", 1)
     script = module() + script
     digest = b64encode(sha256(script.encode()).digest()).decode()
     html = f"{before}{script}</script>{end}".replace("/*DIGEST*/", digest)
-    return html.replace("/*DATA*/", text)  # last: what users wrote is searched for nothing
+    return html.replace("/*DATA*/", as_script(data))  # last: what users wrote is searched for nothing

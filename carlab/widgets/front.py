@@ -58,7 +58,7 @@ class Front(anywidget.AnyWidget):
     editable = traitlets.Bool(False).tag(sync=True)
     wanted = traitlets.List(traitlets.Unicode()).tag(sync=True)
     code = traitlets.Unicode("").tag(sync=True)
-    film = traitlets.List().tag(sync=True)
+    film = traitlets.List(traitlets.Dict()).tag(sync=True)
     shot = traitlets.Int(0, min=0).tag(sync=True)
     droppable = traitlets.Bool(False).tag(sync=True)
     askable = traitlets.Bool(False).tag(sync=True)

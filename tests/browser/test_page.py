@@ -89,8 +89,8 @@ def test_keyboard_and_mouse_change_what_is_seen(opened: Open, shot: Callable[...
     with redraws(canvas):
         page.locator(".c-strip [data-step='2']").click()
     expect(where).to_contain_text("step 3 of 3 · 2 active, 2 kept: fixed point")
-    page.locator(".c-scores [data-query='0'] circle").first.click()
-    expect(page.locator(".c-query[aria-pressed=true]")).to_contain_text("1. cat")
+    page.locator(".c-scores [data-query='3'] .c-cross").click()
+    expect(page.locator(".c-query[aria-pressed=true]")).to_contain_text("4. lamp")
 
 
 def test_pointing_at_the_photo(opened: Open) -> None:

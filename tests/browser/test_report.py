@@ -10,6 +10,7 @@ from skimage import data
 from carlab.evaluate.page import write_report
 from carlab.evaluate.summary import Summary
 from carlab.recurrence import ClipAsRnn
+from tests.browser.pixels import is_drawn, picture, redraws
 from tests.hostile.strings import HOSTILE
 from tests.runs import make_dataset, make_run
 from tests.traces import make_trace
@@ -64,3 +65,19 @@ def test_nothing_is_wider_than_a_laptop(report: Path, new_page: Callable[..., Pa
     page.goto(report.as_uri())
     assert page.evaluate("document.documentElement.scrollWidth") == 1024
     assert page.evaluate("[...document.images].every((image) => image.naturalWidth > 0)")
+
+
+def test_traces_are_drawn_where_they_are_scrolled_to(
+    report: Path, new_page: Callable[..., Page], shot: Callable[..., None]
+) -> None:
+    page = new_page(offline=True, viewport={"width": 1366, "height": 500})
+    page.goto(report.as_uri())
+    expect(page.locator("figure.trace")).to_have_count(2)
+    assert page.locator("figure.trace .carlab").count() == 0
+    second = page.locator("figure.trace").nth(1)
+    second.scroll_into_view_if_needed()
+    is_drawn(picture(second))
+    expect(second.locator(".c-true bdi")).to_have_text(["cat", "dog"])
+    with redraws(picture(second)):
+        second.get_by_role("button", name="final", exact=True).click()
+    shot(second, "report-trace")

@@ -88,7 +88,7 @@ def test_the_kernel_knows_what_is_selected(page: Page) -> None:
 
 def test_a_click_on_a_line_selects_it(page: Page, shot: Shot) -> None:
     scores = output(page, SCORES)
-    scores.locator(".c-line[data-query='0'] circle").first.click()
+    scores.locator(".c-line[data-query='3'] .c-cross").click()
     expect(scores.locator(".c-line[data-query='1']")).to_have_attribute("opacity", "0.25")
     shot(scores, "scores")
 

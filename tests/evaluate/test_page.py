@@ -1,5 +1,6 @@
 """The page of runs: what it says, that no text becomes markup, and that it needs nothing beside it."""
 
+import json
 import re
 from base64 import b64decode, b64encode
 from hashlib import sha256
@@ -19,6 +20,7 @@ from carlab.evaluate.page import write_report
 from carlab.evaluate.page.cards import Card, make_cards
 from carlab.evaluate.page.sections import group_by_classes, leaves, page_runs
 from carlab.evaluate.summary import Summary
+from carlab.figures.content import as_json
 from carlab.files.pictures import colour
 from carlab.recurrence import ClipAsRnn
 from carlab.trace import Trace
@@ -135,18 +137,21 @@ def test_a_card_has_true_classes_and_dropped_queries(run: RunFolder, tmp_path: P
         ("dog", True, (0.0,)),
     ]
     [recurrence] = worst.views[0].recurrences
-    queries = {query.name: query for query in recurrence.listed}
-    assert [*queries] == ["cat", "dog", "sofa"]  # the query kept longest comes first
-    assert [query.true for query in queries.values()] == [False, True, False]
-    assert [query.margin is not None for query in queries.values()] == [False, True, True]
-    assert queries["dog"].margin == pytest.approx(0.3 - 0.12)
-    assert queries["cat"].margin is None
-    np.testing.assert_allclose(queries["dog"].scores, [0.12, np.nan], atol=1e-6)
+    content = recurrence.content
+    assert [(query["name"], query.get("true", False)) for query in content["queries"]] == [
+        ("cat", False),
+        ("dog", True),
+        ("sofa", False),
+    ]
+    assert [(query, step) for query, step, _ in content["drops"]] == [(1, 0), (2, 0)]
+    assert content["drops"][0][2] == pytest.approx(0.3 - 0.12)
+    assert [row[1] for row in content["scores"]] == [pytest.approx(0.12), None]
     assert [entry.ious for entry in best.legend] == [(1.0,)]
     written(tmp_path, run)
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
-    dog = html[html.index('id="image-1"') :].partition("<title>dog</title>")[2].partition("</g>")[0]
-    assert re.findall(r'<(\S+) c?x="(.*?)" c?y="(.*?)"', dog) == [("svg", "25.00%", "88.00%")]  # the cross
+    sent = re.search('id="image-1".*?<script type="application/json">(.*?)</script>', html, re.DOTALL)
+    assert sent is not None
+    assert json.loads(sent[1]) == as_json(content)
 
 
 def test_no_text_becomes_markup(tiny: ClipAsRnn, tmp_path: Path) -> None:
@@ -181,7 +186,7 @@ def test_it_needs_nothing_beside_it(run: RunFolder, tmp_path: Path) -> None:
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "url(" not in html and "@import" not in html
     policy = next(value for name, value in page.attributes if value.startswith("default-src"))
-    script = re.search("<script>(.*)</script>", html, re.DOTALL)
+    script = re.search('<script type="module">(.*)</script>', html, re.DOTALL)
     assert script is not None
     digest = b64encode(sha256(script[1].encode()).digest()).decode()
     assert policy.startswith("default-src 'none'; ") and f"script-src 'sha256-{digest}';" in policy
@@ -224,7 +229,7 @@ def test_passes_without_queries_have_no_trace(tiny: ClipAsRnn, tmp_path: Path) -
     [card] = shown_cards(folder).values()
     assert [(entry.name, entry.ious) for entry in card.legend] == [("grass", (1.0,))]
     [recurrence] = card.views[0].recurrences
-    assert [query.colour for query in recurrence.listed] == [card.legend[0].colour]
+    assert [query["colour"] for query in recurrence.content["queries"]] == [card.legend[0].colour]
     assert "an upper bound" in written(tmp_path, folder).words
 
 
@@ -239,7 +244,7 @@ def test_expressions(tiny: ClipAsRnn, tmp_path: Path, kind: str) -> None:
     [card] = shown_cards(folder).values()
     assert card.truth is None
     assert [(entry.name, entry.ious[0]) for entry in card.legend] == [("the cat", 1.0), ("the dog", 0.0)]
-    assert [[curve.name for curve in part.curves] for part in card.views[0].recurrences] == [
+    assert [[query["name"] for query in part.content["queries"]] for part in card.views[0].recurrences] == [
         ["the cat"],
         ["the dog"],
     ]

@@ -15,6 +15,7 @@ from carlab.evaluate.folder import RunFolder
 from carlab.evaluate.page.cards import make_cards
 from carlab.evaluate.page.sections import group_by_classes, less_first, manifest_lines, page_runs
 from carlab.evaluate.summary import Summary
+from carlab.figures.front import module, style
 from carlab.files.archive import write_file
 from carlab.metrics.intervals import percent
 from carlab.trace.show import backbones, printable, shorten
@@ -30,7 +31,7 @@ def write_report(
     """
     runs = page_runs(folders, summaries)
     environment = _environment()
-    script = environment.get_template("page.js").render()
+    script = module() + environment.get_template("page.js").render()
     html = environment.get_template("page.html").render(
         runs=runs,
         differences=list(less_first(runs)),
@@ -38,6 +39,7 @@ def write_report(
         dropped=[(run, *drop) for run in runs for drop in run.summary.wrong_drops()],
         cards=make_cards(runs),
         settings=manifest_lines(runs),
+        view_style=Markup(style()),  # noqa: S704 - our own file
         script=Markup(script),  # noqa: S704 - our own file
         script_digest=b64encode(sha256(script.encode()).digest()).decode(),
     )

@@ -6,17 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
+from markupsafe import Markup
 
 from carlab.datasets.layout import read_index
 from carlab.evaluate.folder import IGNORED
 from carlab.evaluate.page.sections import PageRun
 from carlab.evaluate.scoring import PassTrace, merged_labels
 from carlab.evaluate.summary import record_tally
+from carlab.figures.content import as_script, trace_content
 from carlab.files.pictures import colour_hex, data_uri, paint, resize, shrink
 from carlab.files.shapes import Image
 from carlab.metrics import referring, semantic
 from carlab.trace import Trace
-from carlab.trace.show import ending, most_telling, rest
+from carlab.trace.show import ending
 
 CARD_SIDE = 420
 """Longest side of a picture, in pixels."""
@@ -24,33 +26,24 @@ QUALITY = 80
 """Of WebP."""
 MOST_TRACES = 20
 """Traces shown; a page of so many stays below 5 MB."""
-MOST_LISTED, MOST_CURVES = 6, 40
-"""Queries of a trace in its table, beside the true ones, and in its chart."""
+MOST_LISTED = 6
+"""Queries of a trace that are shown, beside the true ones."""
 WHITE = np.array([255, 255, 255], dtype=np.uint8)
 
 Place = tuple[PageRun, Mapping[str, Any]]
 """A run, and its record of an image."""
 
 
-class Curve(NamedTuple):
-    """A query of a trace: its scores by step, NaN once dropped, and whether it is true."""
-
-    name: str
-    colour: str
-    scores: Sequence[float]
-    true: bool
-    margin: float | None
-    """Distance below the threshold when it was dropped, NaN if there is none; None if it was kept."""
-
-
 class Recurrence(NamedTuple):
-    """A trace as a chart of curves, and a table of the most telling ones."""
+    """A trace as the front end draws it, and how it ended."""
 
-    curves: Sequence[Curve]
-    listed: Sequence[Curve]
-    rest: str
-    threshold: float
+    content: Mapping[str, Any]
     ending: str
+
+    @property
+    def data(self) -> Markup:
+        """The content as JSON for a script element."""
+        return Markup(as_script(self.content))  # noqa: S704 - no "<" is in it
 
 
 class View(NamedTuple):
@@ -179,22 +172,9 @@ def _ious(data: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[list[floa
 
 
 def _recurrence(part: PassTrace, true: Collection[int]) -> Recurrence:
-    trace, scores = part.trace, part.trace.scores
-    margins = {drop.query: drop.margin for drop in trace.drops}
-    curves = [
-        Curve(name, colour_hex(index), scores[:, query].tolist(), index in true, margins.get(query))
-        for query, (name, index) in enumerate(zip(trace.queries, part.classes, strict=True))
-    ]
-    present = [query for query, curve in enumerate(curves) if curve.true]
-    listed = sorted(  # by the last score: the query kept longest comes first
-        {*present, *most_telling(trace, MOST_LISTED)},
-        key=lambda query: np.nan_to_num(scores[::-1, query], nan=-1).tolist(),
-        reverse=True,
+    trace = part.trace
+    present = [query for query, index in enumerate(part.classes) if index in true]
+    content = trace_content(
+        trace, slots=part.classes, side=CARD_SIDE, top=MOST_LISTED, true=present, compact=True
     )
-    return Recurrence(
-        curves=[curves[query] for query in sorted({*listed, *most_telling(trace, MOST_CURVES)})],
-        listed=[curves[query] for query in listed],
-        rest=rest(trace, listed) if len(listed) < len(trace.queries) else "",
-        threshold=trace.threshold,
-        ending=ending(trace),
-    )
+    return Recurrence(content, ending(trace))

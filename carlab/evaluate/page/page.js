@@ -19,3 +19,14 @@ function order(a, b, up) {
   const numbers = Number(a) - Number(b);
   return (up ? 1 : -1) * (Number.isNaN(numbers) ? a.localeCompare(b) : numbers);
 }
+
+// A trace is drawn when it is scrolled to: a page has many.
+const near = new IntersectionObserver((entries) => {
+  for (const { isIntersecting, target } of entries) {
+    if (!isIntersecting) continue;
+    near.unobserve(target);
+    const content = JSON.parse(target.querySelector("script").textContent);
+    new View(target.querySelector(".view"), plainStore({ content, query: -1 }), ["tools", "picture", "strip", "list", "scores"]);
+  }
+}, { rootMargin: "300px" });
+for (const figure of document.querySelectorAll("figure.trace")) near.observe(figure);

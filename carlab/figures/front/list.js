@@ -43,7 +43,7 @@ class List {
     const fill = node("i", { style: `background:${colour}` }), tick = node("b"), verdict = node("small", { dir: "auto" });
     const select = node("button", { type: "button", class: "c-query", "data-query": index, title: full ?? name,
       onclick: () => view.toggle(index), onpointerenter: () => view.peek(index), onpointerleave: () => view.peek(-1) },
-    swatch, node("span", { class: "c-name" }, `${view.run.queries[index].number}. `, node("bdi", {}, name)), score,
+    swatch, node("span", { class: view.run.queries[index].true ? "c-name c-true" : "c-name" }, `${view.run.queries[index].number}. `, node("bdi", {}, name)), score,
     node("span", { class: "c-bar" }, fill, tick), verdict);
     const item = node("li", {}, select);
     if (editable) item.append(node("button", { type: "button", class: "c-delete", title: "delete this query", "aria-label": `delete ${name}`,

@@ -209,7 +209,7 @@ class Picture {
       const label = run.labelAt(layer, x, y);
       return label ? [[label - 1, run.score(label - 1, step), "score"]] : [];
     }
-    return run.steps[run.at(step)].active.map(one => [one, run.valueAt(layer, one, step, x, y), layer === "CAM" ? "CAM" : "mask"])
+    return run.steps[run.at(step)].mapped.map(one => [one, run.valueAt(layer, one, step, x, y), layer === "CAM" ? "CAM" : "mask"])
       .sort((a, b) => b[1] - a[1]);
   }
   moved(event) {

@@ -31,14 +31,14 @@ class Run {
   // Queries that are painted together: those kept, the most telling ones; all of the step when none is.
   painted(query, step) {
     if (this.known(query)) return [query];
-    const telling = queries => queries.filter(one => this.queries[one].telling);
+    const telling = queries => queries.filter(one => this.queries[one].telling && this.map("mask", one, step));
     const kept = telling(this.keptAt(step));
     return kept.length ? kept : telling(this.steps[this.at(step)].active);
   }
 
   // The map of a query as bytes (255 is 1), at patches.
   map(layer, query, step) {
-    const seen = this.steps[this.seen(query, step)], place = seen.active.indexOf(query);
+    const seen = this.steps[this.seen(query, step)], place = seen.mapped.indexOf(query);
     if (place < 0) return undefined;
     const name = layer === "CAM" ? "cams" : "masks", size = this.grid[0] * this.grid[1];
     this.maps ??= new Map();
