@@ -162,6 +162,20 @@ def linked(*views: TraceWidget) -> widgets.VBox:
     >>> scores.step
     2
     """
+    link(*views)
+    for view in views:
+        view.layout.flex, view.layout.min_width = "1 1 420px", "0"
+    return widgets.VBox([rows(*views, align_items="flex-start")])
+
+
+def link(*views: TraceWidget) -> None:
+    """Let several views share `step` and `query`, in the browser too, wherever they are shown.
+
+    Parameters
+    ----------
+    views
+        As `linked` takes them.
+    """
     for first, second in pairwise(views):
         for name in ("step", "query"):
             traitlets.link((first, name), (second, name))
@@ -169,6 +183,3 @@ def linked(*views: TraceWidget) -> widgets.VBox:
     for first, second in pairwise(fronts):  # without the way through the kernel
         for name in ("step", "query"):
             widgets.jslink((first, name), (second, name))
-    for view in views:
-        view.layout.flex, view.layout.min_width = "1 1 420px", "0"
-    return widgets.VBox([rows(*views, align_items="flex-start")])

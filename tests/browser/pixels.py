@@ -17,8 +17,8 @@ SOME = 8
 
 
 def picture(part: Locator) -> Locator:
-    """The canvas of the image in a part of the page."""
-    return part.locator(".c-picture canvas")
+    """The canvas of the image in a part of the page: the first; that of a Lab has another behind a tab."""
+    return part.locator(".c-picture canvas").first
 
 
 def is_drawn(canvas: Locator) -> None:

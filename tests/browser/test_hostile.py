@@ -44,7 +44,7 @@ def page(server: Server, new_page: Callable[..., Page], dialogs: list[str]) -> P
     page = new_page()
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     run_notebook(page, server.write("hostile.ipynb", CELLS), len(CELLS))
-    expect(output(page, LAB).locator("[role=status]")).to_contain_text("found", timeout=60_000)
+    expect(output(page, LAB).locator(".carlab-said")).to_contain_text("found", timeout=60_000)
     return page
 
 

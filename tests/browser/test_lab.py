@@ -51,7 +51,7 @@ def lab(page: Page) -> Locator:
 
 def told(lab: Locator) -> Locator:
     """The line that says how the latest run ended."""
-    return lab.locator("[role=status]")
+    return lab.locator(".carlab-said")
 
 
 def test_the_answer_is_there(lab: Locator, received: list[int], shot: Shot) -> None:

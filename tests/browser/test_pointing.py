@@ -56,10 +56,10 @@ def at(lab: Locator, x: float, y: float) -> tuple[float, float]:
 
 def test_a_folder_is_a_strip_to_choose_from(lab: Locator, shot: Shot) -> None:
     expect(lab.locator(".c-film button")).to_have_count(2)
-    expect(lab.locator("[role=status]").filter(has_text="found:")).to_contain_text("cat", timeout=SLOW)
+    expect(lab.locator(".carlab-said")).to_contain_text("cat", timeout=SLOW)
     with redraws(picture(lab)):
         lab.locator(".c-film button", has_text="coffee.png").click()
-    expect(lab.locator("[role=status]").filter(has_text="found:")).to_contain_text("coffee cup", timeout=SLOW)
+    expect(lab.locator(".carlab-said")).to_contain_text("coffee cup", timeout=SLOW)
     expect(lab.locator(".c-film [aria-selected=true]")).to_contain_text("coffee.png")
     shot(lab, "lab-film")
 
@@ -70,14 +70,14 @@ def test_words_of_a_patch(page: Page, lab: Locator, shot: Shot) -> None:
     def hover() -> str:
         page.mouse.move(*at(lab, 0.2, 0.2))
         page.mouse.move(*at(lab, 0.45, 0.5))
-        return lab.locator(".c-tip").inner_text()
+        return lab.locator(".c-tip").first.inner_text()
 
     page.wait_for_timeout(100)
     for _ in range(200):
         if "background" in hover():
             break
         page.wait_for_timeout(300)
-    said = lab.locator(".c-tip div").all_inner_texts()
+    said = lab.locator(".c-tip").first.locator("div").all_inner_texts()
     assert len(said) == 8
     assert said[0].startswith("coffee cup")
     assert "background" in " ".join(said)
@@ -134,6 +134,6 @@ def test_an_image_is_dropped(page: Page, lab: Locator, shot: Shot) -> None:
     with redraws(picture(lab)):
         page.evaluate(DROP, [part, base64.b64encode(stream.getvalue()).decode(), "<b>turned</b>.png"])
         expect(lab.locator(".c-film button")).to_have_count(3, timeout=SLOW)
-    expect(lab.locator("[role=status]").filter(has_text="found:")).to_contain_text("found: cat", timeout=SLOW)
+    expect(lab.locator(".carlab-said")).to_contain_text("found: cat", timeout=SLOW)
     expect(lab.locator(".c-film [aria-selected=true]")).to_contain_text("<b>turned</b>.png")
     shot(lab, "lab-dropped")

@@ -214,8 +214,10 @@ class Picture {
   }
   moved(event) {
     if (this.drag) { this.dragged(event); return; }
+    if (this.view.pointing.draws()) this.tip.hidden = true;
     const place = this.under(event), { pointing } = this.view;
-    if (pointing.points) { if (place?.x !== undefined) pointing.extend(place.x, place.y); return; }
+    if (pointing.points && place?.x !== undefined) pointing.extend(place.x, place.y);
+    if (pointing.draws()) return;
     this.tip.hidden = !place;
     if (!place) return;
     const said = pointing.tool === "words" && place.x !== undefined && pointing.wordsAt(place.x, place.y);

@@ -41,7 +41,7 @@ class View {
     this.pointing = new Pointing(this);
     this.tools = has("tools") && new Tools(this);
     this.film = has("film") && new Film(this);
-    this.answer = has("picture") && new Answer(this);
+    this.answer = has("tools") && new Answer(this);
     this.picture = has("picture") && new Picture(this);
     this.strip = has("strip") && new Strip(this);
     this.list = has("list") && new List(this);

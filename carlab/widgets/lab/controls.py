@@ -11,7 +11,8 @@ from carlab.settings import NONE, SETTINGS, Setting
 from carlab.widgets.base import html, unobserved
 from carlab.widgets.lab.state import LabState
 
-WIDE = {"width": "100%"}
+WIDE = {"width": "auto"}
+"""A column stretches its children; 100 % and their margins would be wider than it."""
 HIDDEN = ("batch",)
 """Settings without a control: it changes no result."""
 GROUPS = {

@@ -19,7 +19,7 @@ from carlab.settings import change, current
 from carlab.trace import Trace
 from carlab.trace.compare import compare
 from carlab.trace.show import outcome
-from carlab.widgets.base import ALONE, html, linked, rows, unobserved
+from carlab.widgets.base import ALONE, html, link, rows, unobserved
 from carlab.widgets.compare import differences_html
 from carlab.widgets.front import Front, picture_bundle
 from carlab.widgets.inspector import ProbeInspector
@@ -40,6 +40,8 @@ MOST_RUNS = 50
 COMPARE = 2
 """Index of the comparison among the tabs."""
 NAMES = ("pinned", "now")
+SCROLLED = {"max_height": "1000px", "overflow": "hidden auto"}
+"""So that picture and scores stay in sight of the last control."""
 NOTHING_PINNED = "<p>Pin a run to compare later ones with it.</p>"
 SAMPLE_QUERIES = ("space shuttle", "flag", "bicycle", "dog", "sofa")
 MOST_ALIKE = 2
@@ -148,11 +150,13 @@ class Lab(widgets.VBox):
         self.export.on_click(self._export)
         self.history.observe(self._back, names="value")
         self.sent: Trace | None = None
-        self.history.layout.width = self.folder.layout.width = "100%"
+        self.history.layout.width = self.folder.layout.width = "auto"
         runs = [rows(self.progress, self.cancel), self.history, self.pin]
-        side = widgets.VBox([*runs, self.controls], layout={"flex": "1 0 300px", "max_width": "420px"})
+        side = widgets.VBox(
+            [*runs, self.controls], layout={"flex": "1 0 290px", "max_width": "340px", **SCROLLED}
+        )
         main = widgets.VBox(
-            [self.strip, self.message, self.stage], layout={"flex": "6 1 560px", "min_width": "0"}
+            [self.strip, self.message, self.stage], layout={"flex": "1000 1 560px", "min_width": "0"}
         )
         self.children = [rows(main, side, align_items="flex-start")]
 
@@ -261,7 +265,7 @@ class Lab(widgets.VBox):
         traitlets.dlink((self.source, "value"), (front, "code"))
         front.observe(self._edited, names="wanted")
         self.views = (self.player, self.matrix, self.inspector)
-        linked(*self.views)
+        link(*self.views)
         self.comparison = html(NOTHING_PINNED)
         title, export = html("The Python that makes this trace:"), rows(self.folder, self.export)
         code = widgets.VBox([title, self.source, export])
@@ -371,7 +375,9 @@ class Lab(widgets.VBox):
 
     def _say(self, text: str, wrong: bool = False) -> None:
         look = "color:#d55e00;font-weight:600" if wrong else "opacity:.8"
-        self.message.value = f"<div role='status' dir='auto' style='{look}'>{escape(text)}</div>"
+        self.message.value = (
+            f"<div role='status' class='carlab-said' dir='auto' style='{look}'>{escape(text)}</div>"
+        )
 
 
 def opened(source: Any) -> tuple[Photo, str | None]:
