@@ -92,7 +92,7 @@ class Compare(FrontView):
             self.trace = b
 
 
-def differences(found: Comparison, names: Sequence[str]) -> list[tuple[str, str, str]]:
+def differences_in_words(found: Comparison, names: Sequence[str]) -> list[tuple[str, str, str]]:
     """Return the differences in words: what, in a, in b; both in one where they are of both.
 
     Parameters
@@ -102,7 +102,7 @@ def differences(found: Comparison, names: Sequence[str]) -> list[tuple[str, str,
 
     Examples
     --------
-    >>> differences(Comparison((("filter.theta", 0.3, None),), ((("dog",), ()),), {"cat": 0.5}, 0.9), "ab")
+    >>> differences_in_words(Comparison((("filter.theta", 0.3, None),), ((("dog",), ()),), {"cat": 0.5}, 0.9), "ab")
     [('theta', '0.3', 'none'), ('kept at step 1 by one alone', 'dog', '–'),
      ('final mask of cat', 'the two share 50 % of what they cover (IoU 0.500)', ''),
      ('pixels', '90.0 % have the same query in a and b', '')]
@@ -170,7 +170,7 @@ def differences_html(found: Comparison, names: Sequence[str]) -> str:
         f"<th {style}>{escape(what)}</th>"
         + (f"<td {style} dir='auto'>{escape(a)}</td><td {style} dir='auto'>{escape(b)}</td>" if b else "")
         + ("" if b else f"<td {style} dir='auto' colspan='2'>{escape(a)}</td>")
-        for what, a, b in differences(found, names)
+        for what, a, b in differences_in_words(found, names)
     ]
     heads = "".join(f"<th {style}>{escape(shorten(name))}</th>" for name in names)
     return f"<table><tr><th></th>{heads}</tr>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"

@@ -6,7 +6,7 @@ from carlab.figures.page import page
 from carlab.figures.paper import OF_ONE, draw
 from carlab.trace import Trace
 
-FORMATS = ("pdf", "svg", "png")
+FIGURE_FORMATS = ("pdf", "svg", "png")
 PAGE = "page"
 PRINT_DPI = 300
 
@@ -34,6 +34,6 @@ def file_of(trace: Trace, kind: str, form: str) -> tuple[str, bytes]:
     check_choice("a file", kind, (*OF_ONE, PAGE))
     if kind == PAGE:
         return "carlab.html", page(trace).encode()
-    check_choice("a format", form, FORMATS)
+    check_choice("a format", form, FIGURE_FORMATS)
     name = f"carlab-{kind}.{form}"
     return name, figure_bytes(draw(kind, [trace]), name, PRINT_DPI)

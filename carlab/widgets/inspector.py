@@ -15,7 +15,7 @@ from carlab.widgets.chart import Chart
 from carlab.widgets.front import Front
 
 HOW_TO_RECORD = "no probes in this trace; record some: carlab.segment(image, queries, record=['cam.*'])"
-PHOTO_SIDE = 480
+PROBED_SIDE = 480
 """Longest side of the image beside a chart, in pixels."""
 
 
@@ -56,7 +56,7 @@ class ProbeInspector(TraceWidget):
         """Offer the probes of the trace, and draw one."""
         names = self._names()
         self.probe = self.probe if self.probe in names else next(iter(names), "")
-        self.front.content = trace_content(self.trace, side=PHOTO_SIDE, top=1)
+        self.front.content = trace_content(self.trace, side=PROBED_SIDE, top=1)
         with unobserved(self._slid, self.slider):
             self.slider.max = len(self.trace.steps)
         self.refresh()

@@ -76,7 +76,7 @@ def test_shown_as_text(page: Page) -> None:
     titles = output(page, VIEWS).locator(".c-scores title").all_text_contents()
     names = {title.split(". ", 1)[1].rsplit(": ", 1)[0] for title in titles}
     assert {"<script>alert(1)</script>", "' OR 1=1 --", "{}"} <= names
-    assert output(page, LAB).locator("textarea").first.input_value().splitlines() == [
+    assert output(page, LAB).get_by_placeholder("one query a line").input_value().splitlines() == [
         text for text in (*ATTACKS, *HOSTILE) if len(text) < 1000
     ]
     expect(output(page, TRACE)).to_contain_text("<script>alert(1)</script>")

@@ -18,7 +18,7 @@ from carlab.stages.filter import Threshold
 from carlab.studies import region_scores, word_maps
 from carlab.trace import Trace
 from carlab.widgets import Lab, RecurrencePlayer
-from carlab.widgets.files import FORMATS, file_of
+from carlab.widgets.files import FIGURE_FORMATS, file_of
 from carlab.widgets.front import Front
 from tests.conftest import WORDS
 from tests.traces import make_trace
@@ -52,7 +52,7 @@ def sent_by(front: Front, monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[st
     return sent
 
 
-@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("form", FIGURE_FORMATS)
 @pytest.mark.parametrize("kind", OF_ONE)
 def test_figures_are_sent_as_files(kind: str, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     player = RecurrencePlayer(make_trace(["cat", "dog"], kept=((0, 1), (0,)), picture=48))

@@ -7,7 +7,7 @@ the pages hold it.
 from functools import cache
 from importlib.resources import files
 
-PARTS = (
+FILES = (
     *("base", "run", "paint", "point", "picture", "list", "strip", "charts"),
     *("save", "film", "view"),
 )
@@ -17,7 +17,7 @@ PARTS = (
 @cache
 def module() -> str:
     """Return the ES module; its default export is what anywidget expects."""
-    return "\n".join(_read(f"{part}.js") for part in PARTS)
+    return "\n".join(_read(f"{part}.js") for part in FILES)
 
 
 @cache

@@ -15,7 +15,7 @@ WIDE = {"width": "auto"}
 """A column stretches its children; 100 % and their margins would be wider than it."""
 HIDDEN = ("batch",)
 """Settings without a control: it changes no result."""
-GROUPS = {
+CONTROL_GROUPS = {
     "What to look for": ("background", "background_weight", "refer"),
     "How to draw": ("eta", "prompter", "affinity", "lambda"),
     "How to judge": ("theta", "keep_best", "max_steps", "score"),
@@ -87,7 +87,7 @@ class Controls(widgets.VBox):
     def _groups(self) -> list[widgets.Widget]:
         """Return the groups, each with its heading, controls and lines of help."""
         left = [row.name for row in SETTINGS.values() if row.name not in HIDDEN]
-        grouped = {title: [name for name in names if name in left] for title, names in GROUPS.items()}
+        grouped = {title: [name for name in names if name in left] for title, names in CONTROL_GROUPS.items()}
         known = {name for names in grouped.values() for name in names}
         others = [name for name in left if name not in known]
         boxes: list[widgets.Widget] = []

@@ -39,7 +39,7 @@ MOST_RUNS = 50
 """Runs that the history holds; the oldest is dropped first."""
 COMPARE = 2
 """Index of the comparison among the tabs."""
-NAMES = ("pinned", "now")
+PINNED_AND_NOW = ("pinned", "now")
 SCROLLED = {"max_height": "1000px", "overflow": "hidden auto"}
 """So that picture and scores stay in sight of the last control."""
 NOTHING_PINNED = "<p>Pin a run to compare later ones with it.</p>"
@@ -327,11 +327,13 @@ class Lab(widgets.VBox):
         if self.trace is None or self.pinned is None:
             return
         if self.tabs.selected_index == COMPARE:
-            self.comparison.value = differences_html(compare(self.pinned, self.trace), NAMES)
+            self.comparison.value = differences_html(compare(self.pinned, self.trace), PINNED_AND_NOW)
         if self.sent is not self.pinned:
             self.sent = self.pinned
             slots = self.palette.slots(self.pinned.queries)
-            self.player.front.change(other=self.player.content_of(self.pinned, slots), names=list(NAMES))
+            self.player.front.change(
+                other=self.player.content_of(self.pinned, slots), names=list(PINNED_AND_NOW)
+            )
 
     def _back(self, choice: Any) -> None:
         """Show an earlier run; nothing is computed again."""
