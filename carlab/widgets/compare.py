@@ -102,7 +102,8 @@ def differences_in_words(found: Comparison, names: Sequence[str]) -> list[tuple[
 
     Examples
     --------
-    >>> differences_in_words(Comparison((("filter.theta", 0.3, None),), ((("dog",), ()),), {"cat": 0.5}, 0.9), "ab")
+    >>> found = Comparison((("filter.theta", 0.3, None),), ((("dog",), ()),), {"cat": 0.5}, 0.9)
+    >>> differences_in_words(found, "ab")
     [('theta', '0.3', 'none'), ('kept at step 1 by one alone', 'dog', '–'),
      ('final mask of cat', 'the two share 50 % of what they cover (IoU 0.500)', ''),
      ('pixels', '90.0 % have the same query in a and b', '')]

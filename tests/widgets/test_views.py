@@ -20,7 +20,7 @@ from carlab.figures.inspection import maps_chart, probe_figure
 from carlab.widgets import Compare, ProbeInspector, RecurrencePlayer, ScoreMatrix, ScorePlot, linked
 from carlab.widgets.base import TraceWidget
 from carlab.widgets.chart import Chart, library
-from carlab.widgets.compare import differences
+from carlab.widgets.compare import differences_in_words
 from carlab.widgets.palette import Palette
 from tests.traces import make_trace
 
@@ -229,7 +229,7 @@ def test_compare_shows_both_and_says_what_differs() -> None:
     b = make_trace(["dog", "cat"], kept=((0, 1), (0,)), theta=0.5)
     view = Compare(a, b, ("before", "after"))
     assert view.front.names == ["before", "after"]
-    assert ("theta", "0.3", "0.5") in differences(view.comparison, "ab")
+    assert ("theta", "0.3", "0.5") in differences_in_words(view.comparison, "ab")
     assert "before" in view.table.value
     colours = [
         {query["name"]: query["colour"] for query in one["queries"]}
