@@ -16,7 +16,9 @@ from jaxtyping import UInt8
 from tabulate import tabulate
 from wcwidth import clip, ljust, wcswidth
 
+from carlab.errors import invisible
 from carlab.files.pictures import colour_hex, encoded, paint, shrink
+from carlab.trace.provenance import setting_in
 
 if TYPE_CHECKING:
     from carlab.trace.trace import Trace
@@ -78,8 +80,14 @@ def printable(text: str) -> str:
     >>> printable("a" + chr(27) + "b")
     'a�b'
     """
-    hidden = {letter for letter in text if unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}
+    hidden = {letter for letter in set(text) if _unseen(letter)}
     return text.translate(dict.fromkeys(map(ord, hidden - {*JOINERS} | {*NOT_XML}), "\ufffd"))
+
+
+def _unseen(letter: str) -> bool:
+    category = unicodedata.category(letter)
+    # Selectors of variants are marks that emoji need; a letter that is drawn as nothing has no use.
+    return category in {"Cc", "Cf", "Cs", "Zl", "Zp"} or (category == "Lo" and invisible(letter))
 
 
 def columns(text: str) -> int:
@@ -307,7 +315,7 @@ def notes(trace: "Trace") -> tuple[str, ...]:
     trace
         Of a run by softmax with one query: its score is 1, whatever the image shows.
     """
-    score = trace.settings.get("classifier", {}).get("score")
+    score = setting_in(trace.settings, "classifier", "score")
     if len(trace.queries) > 1 or score == "sigmoid" or not (trace.scores == 1).all():
         return ()
     return (
