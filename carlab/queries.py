@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from carlab.data import lines
-from carlab.errors import QueryError, quoted
+from carlab.errors import QueryError, invisible, quoted
 
 CAM_TEMPLATE = "a clean origami {}."
 """Template of the class activation maps (released code, taken over from CLIP-ES)."""
@@ -34,6 +34,14 @@ _UNPRINTED = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _INVISIBLE = frozenset({"Cf", "Mn", "Zs"})
 """Categories that are invisible alone; joiners of emoji and accents are among them."""
 
+_BLANK = "\u2800"
+"""Braille without a dot: a symbol that is drawn as nothing."""
+
+MOST_QUERIES = 10_000
+"""Queries, or background queries, of a run."""
+MOST_LETTERS = 100_000
+"""Letters of a query."""
+
 
 def check_queries(queries: Any) -> tuple[str, ...]:
     """Return the queries, outer whitespace stripped, in the order given; later code refers to them by index.
@@ -42,6 +50,8 @@ def check_queries(queries: Any) -> tuple[str, ...]:
     control characters, or equals another.
     """
     texts = _check_texts(queries, "queries", "['cat']")
+    if len(texts) > MOST_QUERIES:
+        raise QueryError(f"expected at most {MOST_QUERIES} queries, got {len(texts)}; run them in parts")
     if not texts:
         raise QueryError("expected at least one query, got an empty list; write ['cat']")
     first: dict[str, int] = {}
@@ -95,7 +105,7 @@ def _check_texts(texts: Any, what: str, example: str) -> tuple[str, ...]:
         raise QueryError(f"expected a list of texts, got a {type(texts).__name__}; write sorted({what})")
     try:
         items = list(texts)
-    except TypeError as error:
+    except Exception as error:  # an iterable of one's own may raise anything
         raise QueryError(
             f"expected a list of texts, got {type(texts).__name__} for {what}; write {example}"
         ) from error
@@ -107,13 +117,19 @@ def _check_texts(texts: Any, what: str, example: str) -> tuple[str, ...]:
 def _check_text(text: Any, where: str) -> None:
     if not isinstance(text, str):
         raise QueryError(f"expected a text, got {type(text).__name__} in {where}; write it in quotes")
+    if len(text) > MOST_LETTERS:
+        raise QueryError(
+            f"expected at most {MOST_LETTERS} letters, got {len(text)} in {where}, {quoted(text)}; shorten it"
+        )
     # Stripped first: a line read from a file may keep its newline at the end.
     for char in text.strip():
-        if unicodedata.category(char) in _UNPRINTED:
+        category = unicodedata.category(char)
+        # An invisible joiner or accent has a use between others; a letter that is drawn as nothing has none.
+        if category in _UNPRINTED or char == _BLANK or (category == "Lo" and invisible(char)):
             raise QueryError(
                 f"expected printable text, got U+{ord(char):04X} in {where}, {quoted(text)}; remove it"
             )
-    if all(char.isspace() or unicodedata.category(char) in _INVISIBLE for char in text):
+    if all(char.isspace() or unicodedata.category(char) in _INVISIBLE or invisible(char) for char in text):
         raise QueryError(f"expected a name, got only blanks in {where}, {quoted(text)}; write or remove it")
 
 

@@ -20,7 +20,7 @@ from jaxtyping import Float32, UInt8
 
 from carlab import hooks
 from carlab.cache import stage_key
-from carlab.errors import SettingError, check_share
+from carlab.errors import ProbeError, QueryError, SettingError, as_list, check_count, check_share, check_text
 from carlab.files.pictures import resize
 from carlab.files.shapes import Image, Maps, Masks
 from carlab.hooks import Recording, collect, probe, progress, recorded_patterns, timed
@@ -36,6 +36,7 @@ from carlab.stages.base import (
     checked_proposal,
 )
 from carlab.trace.provenance import provenance, settings
+from carlab.trace.stored import MOST_STEPS
 from carlab.trace.trace import Step, Trace
 
 THREADS = 8
@@ -87,12 +88,15 @@ class ClipAsRnn:
     name: str = "custom"
 
     def __post_init__(self) -> None:
+        check_text("a name", self.name)
+        as_list(self.background, "background queries", QueryError)
         check_share("a mask threshold (eta)", self.mask_threshold, "the paper uses 0.2 to 0.6")
-        most = self.min_steps if self.max_steps is None else self.max_steps
-        if not 1 <= self.min_steps <= most or self.batch < 1:
+        for name in ("min_steps", "batch", *(["max_steps"] if self.max_steps is not None else [])):
+            check_count(name, getattr(self, name))
+        if self.max_steps is not None and self.min_steps > self.max_steps:
             raise SettingError(
-                "expected 1 <= min_steps <= max_steps and batch >= 1, got "
-                f"{self.min_steps}, {self.max_steps} and {self.batch}; 1, None and 8 are the defaults"
+                f"expected min_steps <= max_steps, got {self.min_steps} and {self.max_steps}; "
+                "1 and None are the defaults"
             )
         for stage in (self.proposer, self.prompter, self.classifier, self.filter, self.refiner):
             try:
@@ -126,7 +130,7 @@ class ClipAsRnn:
         record
             Patterns of probes to keep in the trace, e.g. `["cam.*"]`.
         """
-        with hooks.record(*record):
+        with hooks.record(*as_list(record, "probes to record", ProbeError)):
             run = Run(self, Photo.of(image), queries, background)
             recur([run], self.batch)
             return run.trace()
@@ -403,4 +407,4 @@ def stop_reason(model: ClipAsRnn, steps: Sequence[Step]) -> str | None:
         return "nothing present"
     if kept.all() and len(steps) >= model.min_steps:
         return "fixed point"
-    return "step limit" if len(steps) == model.max_steps else None
+    return "step limit" if len(steps) in (model.max_steps, MOST_STEPS) else None

@@ -1,37 +1,72 @@
 """COCO: regions in its annotation format, and COCO-Object, 80 classes and background."""
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
-from carlab.datasets.layout import find_root, need, read_names, reading
+from carlab.datasets.layout import find_root, need, read_json, read_names
 from carlab.datasets.protocol import Dataset, Sample
 from carlab.datasets.semantic import labelled, paired, semantic
-from carlab.errors import DatasetError
+from carlab.errors import DatasetError, reason
+from carlab.files.images import MAX_PIXELS
+from carlab.files.schema import Count, Number, Text, parse
 from carlab.files.shapes import LabelMap, Mask
 
+Side = Annotated[int, Meta(ge=1, le=MAX_PIXELS)]
+Polygon = Annotated[list[Number], Meta(min_length=6, max_length=200_000)]
+"""Corners, x and y by turns, in pixels."""
 
-class CocoImage(NamedTuple):
+
+class CocoImage(msgspec.Struct, frozen=True):
     """An image of an annotation file."""
 
-    file: str
-    height: int
-    width: int
+    id: Count
+    file: Text = msgspec.field(name="file_name")
+    height: Side
+    width: Side
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for an image that is too large to be read."""
+        if self.height * self.width > MAX_PIXELS:
+            raise ValueError(f"{self.height} x {self.width} pixels")
 
 
-class Region(NamedTuple):
-    """An annotation: a region of an image (its outline: polygons, or run lengths), and its category."""
+class RunLengths(msgspec.Struct, frozen=True):
+    """A mask, column by column: lengths of its runs, outside and inside by turns, or COCO's text of them."""
 
-    id: int
-    image: int
-    category: int
-    area: float
-    crowd: bool
-    outline: Any
+    size: tuple[Side, Side]
+    counts: str | list[Count]
+
+
+class Region(msgspec.Struct, frozen=True):
+    """An annotation: a region of an image, its category, and its outline, polygons or run lengths, as JSON.
+
+    Outlines are parsed when they are used: they are nine tenths of a file.
+    """
+
+    id: Count
+    image: Count = msgspec.field(name="image_id")
+    category: Count = msgspec.field(name="category_id")
+    area: Number
+    outline: msgspec.Raw = msgspec.field(name="segmentation")
+    crowd: bool | Count = msgspec.field(name="iscrowd", default=False)
+
+
+class Category(msgspec.Struct, frozen=True):
+    """A class."""
+
+    id: Count
+
+
+class _File(msgspec.Struct):
+    images: list[CocoImage]
+    annotations: list[Region]
+    categories: list[Category]
 
 
 class Instances(NamedTuple):
@@ -56,7 +91,8 @@ def coco_object(root: Path, split: str) -> Dataset:
     def find(identity: str) -> Sample:
         image = images[int(identity)]
         path = need(home / split / image.file, "an image")
-        return Sample(identity, path, lambda: label_map(image, by_image[int(identity)], labels))
+        own = by_image[int(identity)]
+        return Sample(identity, path, lambda: label_map(image, own, labels), sources=(written(own),))
 
     return semantic("coco-object", split, map(str, images), find, read_names("coco"), background=True)
 
@@ -74,24 +110,19 @@ def coco_object_png(root: Path, split: str) -> Dataset:
 
 def read_instances(file: Path) -> Instances:
     """Read an annotation file; raise DatasetError if it lacks a table, or a row lacks a field."""
-    with reading(file, "COCO instances (images, annotations, categories)"):
-        content = json.loads(file.read_text(encoding="utf-8"))
-        rows = sorted(content["images"], key=lambda row: row["id"])
-        images = {int(row["id"]): _image(row) for row in rows}
-        regions = {int(row["id"]): _region(row) for row in content["annotations"]}
-        categories = sorted(int(row["id"]) for row in content["categories"])
-    return Instances(images, regions, {number: label for label, number in enumerate(categories, 1)})
+    content = read_json(file, "COCO instances (images, annotations, categories)", _File)
+    images = {row.id: row for row in sorted(content.images, key=lambda row: row.id)}
+    categories = sorted(row.id for row in content.categories)
+    return Instances(
+        images,
+        {row.id: row for row in content.annotations},
+        {number: label for label, number in enumerate(categories, 1)},
+    )
 
 
-def _image(row: Mapping[str, Any]) -> CocoImage:
-    return CocoImage(str(row["file_name"]), int(row["height"]), int(row["width"]))
-
-
-def _region(row: Mapping[str, Any]) -> Region:
-    return Region(
-        int(row["id"]), int(row["image_id"]), int(row["category_id"]), float(row["area"]),
-        bool(row.get("iscrowd", 0)), row["segmentation"],
-    )  # fmt: skip
+def written(regions: Sequence[Region]) -> bytes:
+    """Return regions as JSON, as they are in the file."""
+    return msgspec.json.encode(regions)
 
 
 def label_map(image: CocoImage, regions: Sequence[Region], labels: Mapping[int, int]) -> LabelMap:
@@ -109,23 +140,58 @@ def label_map(image: CocoImage, regions: Sequence[Region], labels: Mapping[int, 
 
 def decode(region: Region, image: CocoImage) -> Mask:
     """Decode a region; raise DatasetError if it cannot be, or is of another size than the image."""
-    from pycocotools import mask as coco
-
-    shape, outline = (image.height, image.width), region.outline
-    if outline == []:
-        return np.zeros(shape, dtype=bool)
+    shape = image.height, image.width
     try:
-        if isinstance(outline, list):
-            outline = coco.merge(coco.frPyObjects(outline, *shape))
-        elif isinstance(outline["counts"], list):
-            outline = coco.frPyObjects(outline, *shape)
-        mask = coco.decode(outline)
-        # pycocotools leaves memory as it was behind run lengths that end too early.
-        if mask.shape != shape or mask.sum() != coco.area(outline):
-            raise ValueError(f"a mask of {mask.shape}")
-    except Exception as error:  # it raises a bare Exception for most of what it cannot read
+        outline = parse(bytes(region.outline), list[Polygon] | RunLengths)
+        return _fill(outline, *shape) if isinstance(outline, list) else _run(outline, *shape)
+    except ValueError as error:
         raise DatasetError(
             f"expected polygons or run lengths over {shape} pixels in annotation {region.id}, got others "
-            f"({error!r}); take the official file"
+            f"({reason(error)}); take the official file"
         ) from error
-    return np.asarray(mask, dtype=bool)
+
+
+def _fill(polygons: Sequence[Sequence[float]], height: int, width: int) -> Mask:
+    """Return the union of polygons; they are checked, since pycocotools would walk along any edge."""
+    from pycocotools import mask as coco
+
+    for corners in polygons:
+        far = np.abs(np.array(corners)).max() > 4 * max(height, width)
+        if len(corners) % 2 or far:
+            raise ValueError("a polygon of odd length, or far outside the image")
+    if not polygons:
+        return np.zeros((height, width), dtype=bool)
+    coded = coco.merge(coco.frPyObjects(polygons, height, width))
+    return np.asarray(coco.decode(coded), dtype=bool)
+
+
+def _run(mask: RunLengths, height: int, width: int) -> Mask:
+    """Return the mask of run lengths, without pycocotools: it crashes on some that do not fit."""
+    counts = _unpacked(mask.counts) if isinstance(mask.counts, str) else mask.counts
+    if mask.size != (height, width) or min(counts, default=0) < 0 or sum(counts) != height * width:
+        raise ValueError("run lengths of another size")
+    inside = np.arange(len(counts)) % 2 == 1
+    return np.repeat(inside, counts).reshape(width, height).T
+
+
+def _unpacked(text: str) -> list[int]:
+    """Return the run lengths of COCO's text: five bits a letter, each less the last but one.
+
+    ValueError if it ends too early, or has other letters. Source: rleFrString of cocoapi's maskApi.c.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for letter in text:
+        bits = ord(letter) - 48
+        if not 0 <= bits < 64 or shift > 60:
+            raise ValueError("run lengths of other letters")
+        value |= (bits & 31) << shift
+        shift += 5
+        if bits & 32:  # more letters of this number follow
+            continue
+        value -= (bits & 16) << (shift - 4)  # the highest bit is the sign
+        counts.append(value + counts[-2] if len(counts) > 2 else value)
+        value = shift = 0
+    if shift:
+        raise ValueError("run lengths that end too early")
+    return counts

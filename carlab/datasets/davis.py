@@ -1,5 +1,6 @@
 """DAVIS 2016 and 2017 with the expressions of Ref-DAVIS (Khoreva et al. 2018): videos, frame by frame."""
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -72,7 +73,7 @@ def _videos(home: Path, part: str, year: int) -> list[str]:
     if part == "all":
         return sorted(path.name for path in (home / "JPEGImages" / "480p").iterdir() if path.is_dir())
     own = home / "ImageSets" / "480p" / f"{part}.txt"
-    file = own if year == 2016 and own.exists() else home / "ImageSets" / str(year) / f"{part}.txt"
+    file = own if year == 2016 and os.path.exists(own) else home / "ImageSets" / str(year) / f"{part}.txt"
     lines = read_lines(file, f"the videos of {part}")
     # A line is a video, or `/JPEGImages/480p/VIDEO/00000.jpg /Annotations/...` in DAVIS 2016's own lists.
     return list(dict.fromkeys(line.removeprefix("/JPEGImages/480p/").split("/")[0] for line in lines))
@@ -114,6 +115,6 @@ def _frames(
 
         wrong = tuple(text for text in others if text not in texts)
         image = images / f"{identity}.jpg"
-        return Sample(identity, image, truth, texts, objects, video=video, distractors=wrong)
+        return Sample(identity, image, truth, texts, objects, video=video, sources=(mask,), distractors=wrong)
 
     return Dataset(name, "video", split, tuple(ids), find)

@@ -1,16 +1,22 @@
 """Read the files of a data set; whatever is wrong is one DatasetError that names the expected file."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar, overload
 
 import numpy as np
-from PIL import Image
+from jaxtyping import Shaped
 
-from carlab.errors import DatasetError
+from carlab.errors import DatasetError, quoted, reason
+from carlab.files.images import load_labels
+from carlab.files.opening import MOST_JSON, read_file
+from carlab.files.schema import parse
 from carlab.files.shapes import LabelMap
+
+T = TypeVar("T")
 
 
 class Names(NamedTuple):
@@ -42,7 +48,7 @@ def parse_names(lines: Iterable[str]) -> Names:
 def find_root(root: Path, candidates: Sequence[str | Path], mark: str) -> Path:
     """Return the first folder that holds `mark`, `root` or a candidate below it; else raise DatasetError."""
     for place in (root, *(root / candidate for candidate in candidates)):
-        if (place / mark).exists():
+        if os.path.exists(place / mark):
             return place
     below = ", ".join(str(candidate) for candidate in candidates if not Path(candidate).is_absolute())
     raise DatasetError(
@@ -51,9 +57,17 @@ def find_root(root: Path, candidates: Sequence[str | Path], mark: str) -> Path:
 
 
 def need(path: Path, what: str) -> Path:
-    """Return the path; raise DatasetError if it does not exist."""
-    if not path.exists():
-        raise DatasetError(f"expected {what} at {path}, got nothing there; check --root and --split")
+    """Return the path; raise DatasetError if there is nothing, or the name is none that the disk can have."""
+    try:
+        os.stat(path)
+    except FileNotFoundError as error:
+        raise DatasetError(
+            f"expected {what} at {quoted(path)}, got nothing there; check --root and --split"
+        ) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise DatasetError(
+            f"expected {what} at {quoted(path)}, got none ({reason(error)}); check --root and --split"
+        ) from error
     return path
 
 
@@ -67,25 +81,41 @@ def reading(path: Path, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # damaged pickles, MATLAB files and images raise almost anything
         raise DatasetError(
-            f"expected {what} at {path}, got a damaged or a different file ({error!r}); replace it"
+            f"expected {what} at {quoted(path)}, got a damaged or a different file ({reason(error)}); "
+            "replace it"
         ) from error
 
 
 def read_lines(path: Path, what: str) -> list[str]:
     """Return the lines of a text file that are not blank; UTF-8, or Latin-1 as in some official lists."""
     with reading(path, what):
-        content = path.read_bytes()
+        content = read_file(path)
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+@overload
+def read_json(path: Path, what: str, kind: type[T]) -> T: ...
+@overload
+def read_json(path: Path, what: str, kind: Any) -> Any: ...
+def read_json(path: Path, what: str, kind: Any) -> Any:
+    """Read a JSON file of this type (see `carlab.files.schema`)."""
+    with reading(path, what):
+        return parse(read_file(path, MOST_JSON), kind)
+
+
 def read_index(path: Path, what: str) -> LabelMap:
     """Read an image file of one integer per pixel, palette or grey, of 8 or 16 bits."""
-    with reading(path, what), Image.open(path) as picture:
-        values = np.asarray(picture)
-        if values.ndim != 2:
-            raise ValueError(f"{values.shape}, not one number per pixel")
-    return values.astype(np.int64)
+    with reading(path, what):
+        return whole_labels(load_labels(path))
+
+
+def whole_labels(values: Shaped[np.ndarray, "h w"]) -> LabelMap:
+    """Return a label map of any numbers as integers; ValueError if they are none, or negative."""
+    labels = values.astype(np.int64)
+    if (labels != values).any() or labels.min(initial=0) < 0:
+        raise ValueError("labels that are no whole numbers from 0 on")
+    return labels

@@ -1,13 +1,25 @@
 """Pascal VOC 2012 (20 classes) and Pascal Context (59 or all 459), with background as a class or without."""
 
+import struct
+import zlib
+from io import BytesIO
+from math import prod
 from pathlib import Path
 
-import numpy as np
-
-from carlab.datasets.layout import find_root, read_lines, read_names, reading
+from carlab.datasets.layout import find_root, read_lines, read_names, reading, whole_labels
 from carlab.datasets.protocol import Dataset
 from carlab.datasets.semantic import Files, labelled, paired
+from carlab.files.images import MAX_PIXELS
+from carlab.files.opening import read_file
 from carlab.files.shapes import LabelMap
+
+NAME = "LabelMap"
+NUMBERS = ("double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+"""MATLAB's types of numbers."""
+MOST_MAT = 8 * MAX_PIXELS + 2**20
+"""Bytes of a MATLAB file, packed or not: the largest label map in double precision."""
+COMPRESSED = 15
+"""Type of a compressed part of a MATLAB file of version 5."""
 
 
 def voc(root: Path, split: str, *, background: bool) -> Dataset:
@@ -42,8 +54,26 @@ def _samples(root: Path, year: str, lists: str, split: str, masks: str, ending: 
 
 
 def _read_mat(path: Path, what: str) -> LabelMap:
-    """Read the `LabelMap` of a MATLAB file."""
-    from scipy.io import loadmat
+    """Read the `LabelMap` of a MATLAB file; its claims are checked before scipy allocates them."""
+    from scipy.io import loadmat, whosmat
 
     with reading(path, what):
-        return np.asarray(loadmat(path)["LabelMap"], dtype=np.int64)
+        content = read_file(path, MOST_MAT)
+        check_unpacked(content)
+        shape, kind = next((shape, kind) for name, shape, kind in whosmat(BytesIO(content)) if name == NAME)
+        if len(shape) != 2 or prod(shape) > MAX_PIXELS or kind not in NUMBERS:
+            raise ValueError(f"{NAME} of {kind} {shape}")
+        return whole_labels(loadmat(BytesIO(content), variable_names=[NAME])[NAME])
+
+
+def check_unpacked(content: bytes) -> None:
+    """Raise ValueError if a compressed part of a MATLAB file unpacks to more than the largest label map."""
+    order = "<" if content[126:128] == b"IM" else ">"
+    place = 128
+    while place + 8 <= len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, place)
+        if kind == COMPRESSED:
+            packed = content[place + 8 : place + 8 + size]
+            if len(zlib.decompressobj().decompress(packed, MOST_MAT + 1)) > MOST_MAT:
+                raise ValueError("more than the largest label map")
+        place += 8 + size

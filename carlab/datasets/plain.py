@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from carlab.datasets.layout import need, parse_names, read_lines
+from carlab.datasets.layout import need, parse_names, read_lines, reading
 from carlab.datasets.protocol import Dataset
 from carlab.datasets.semantic import labelled
 from carlab.errors import DatasetError
@@ -21,7 +21,9 @@ def own_folder(root: Path, split: str) -> Dataset:
             f"expected 1 to 254 different names in {root / 'names.txt'}, got {len(names.classes)}; "
             "write one class a line"
         )
-    images = {path.stem: path for path in list_images([need(root / "images" / split, "a folder of images")])}
+    folder = root / "images" / split
+    with reading(folder, "a folder of images"):
+        images = {path.stem: path for path in list_images([folder])}
     masks = need(root / "masks" / split, "a folder of masks")
     samples = [(stem, path, masks / f"{stem}.png") for stem, path in sorted(images.items())]
     return labelled("folder", split, samples, names, background=True)

@@ -6,11 +6,12 @@ NumPy only, and nothing is downloaded. Axis letters: h w image rows and columns,
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from carlab.errors import DatasetError
+from carlab.errors import DatasetError, quoted, reason
+from carlab.files.opening import open_file
 
 IGNORE = -1
 """In a label map: a pixel that does not count."""
@@ -49,8 +50,28 @@ class Sample:
     """Reads the truth of each expression as the released code takes it, where that differs."""
     video: str | None = None
     """The video of a frame."""
+    sources: tuple[Path | bytes, ...] = ()
+    """What the truth is read from: files, or the part of a file that all images share."""
     distractors: tuple[str, ...] = ()
     """Queries of every run that refer to nothing in the image: their masks belong to no object."""
+
+    def digest(self) -> str:
+        """Return the sha256 of image and truth as they are in files; DatasetError if one cannot be read."""
+        total = sha256()
+        for source in (self.image, *self.sources):
+            if isinstance(source, bytes):
+                part = sha256(source)
+            else:
+                try:
+                    with open_file(source) as stream:
+                        part = file_digest(stream, "sha256")
+                except OSError as error:
+                    raise DatasetError(
+                        f"expected a file of image {quoted(self.id)} at {quoted(source)}, got none "
+                        f"({reason(error)}); check --root"
+                    ) from error
+            total.update(part.digest())
+        return total.hexdigest()
 
     @property
     def members(self) -> dict[str, list[int]]:
@@ -97,12 +118,18 @@ class Dataset:
     released: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise DatasetError if the list is empty, or has an id twice: records are kept by id."""
+        """Raise DatasetError if there is no id, or one twice or not in UTF-8: records are kept by id."""
+        for name in self.ids:
+            if not name.isascii() and name != name.encode(errors="replace").decode():
+                raise DatasetError(
+                    f"expected names of images in UTF-8 in {self.name} {self.split}, got {quoted(name)}; "
+                    "rename that file"
+                )
         twice = [name for name, times in Counter(self.ids).items() if times > 1]
         if twice or not self.ids:
             raise DatasetError(
                 f"expected different images in {self.name} {self.split}, got "
-                f"{f'{twice[0]!r} twice' if twice else 'none'}; take the official list"
+                f"{f'{quoted(twice[0])} twice' if twice else 'none'}; take the official list"
             )
 
     def __len__(self) -> int:

@@ -1,20 +1,49 @@
 """Referring expressions on COCO images: RefCOCO, RefCOCO+, RefCOCOg, gRefCOCO, and a plain JSON list."""
 
-import json
+import os
 import pickle
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
 import numpy as np
 from jaxtyping import Bool
+from msgspec import Meta
 
-from carlab.datasets.coco import decode, read_instances
-from carlab.datasets.layout import find_root, need, reading
+from carlab.datasets.coco import decode, read_instances, written
+from carlab.datasets.layout import find_root, need, read_json, reading
 from carlab.datasets.protocol import Dataset, Sample
 from carlab.errors import DatasetError
+from carlab.files.opening import MOST_JSON, read_file
+from carlab.files.schema import Count, convert
+
+
+class Sentence(msgspec.Struct):
+    """A sentence as it was written."""
+
+    raw: Annotated[str, Meta(max_length=10_000)]
+
+
+class Reference(msgspec.Struct):
+    """An object of an image by its annotation (in gRefCOCO several, -1 for none), and what is said of it."""
+
+    image_id: Count
+    ref_id: Count
+    split: str
+    ann_id: int | Annotated[list[int], Meta(max_length=1000)]
+    sentences: Annotated[list[Sentence], Meta(max_length=10_000)]
+
+
+class Row(msgspec.Struct):
+    """A sentence of a plain list."""
+
+    image_id: Count
+    ann_id: Count
+    sentence: Annotated[str, Meta(max_length=10_000)]
 
 
 class Expression(NamedTuple):
@@ -37,6 +66,27 @@ class _Plain(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is not plain data")
 
 
+def _unpickled(content: bytes) -> Iterator[Reference]:
+    """Yield the references of a pickle.
+
+    ValueError if it holds one list in several places: a few bytes could stand for billions of sentences.
+    """
+    seen: set[int] = set()
+    for ref in _Plain(BytesIO(content), encoding="latin1").load():
+        for part in (ref, ref["sentences"]):
+            if id(part) in seen:
+                raise ValueError("the same list twice")
+            seen.add(id(part))
+        yield convert(ref, Reference)
+
+
+def _read_references(file: Path, what: str) -> list[Reference]:
+    if file.suffix == ".json":
+        return read_json(file, what, list[Reference])
+    with reading(file, what):
+        return list(_unpickled(read_file(file, MOST_JSON)))
+
+
 def refer(root: Path, split: str, *, name: str, stem: str = "refs") -> Dataset:
     """Read `{name}/{stem}({by}).p` (or the same as .json) and `{name}/instances.json`; images in `train2014`.
 
@@ -48,20 +98,18 @@ def refer(root: Path, split: str, *, name: str, stem: str = "refs") -> Dataset:
     by, _, part = split.partition("/")
     home = find_root(root, ("refer/data", "data"), name) / name
     converted = home / f"{stem}({by}).json"
-    file = converted if converted.exists() else home / f"{stem}({by}).p"
-    with reading(file, f"references made by {by} with sentences"), file.open("rb") as stream:
-        refs = json.load(stream) if file == converted else _Plain(stream, encoding="latin1").load()
-        expressions = [
-            Expression(
-                " ".join(str(sentence["raw"]).split()) if alone else tidy(sentence["raw"]),
-                int(ref["image_id"]),
-                f"{int(ref['ref_id'])}.{number}" if alone else str(int(ref["ref_id"])),
-                _annotations(ref["ann_id"]),
-            )
-            for ref in refs
-            if ref["split"] == part
-            for number, sentence in enumerate(ref["sentences"])
-        ]
+    file = converted if os.path.exists(converted) else home / f"{stem}({by}).p"
+    expressions = [
+        Expression(
+            " ".join(sentence.raw.split()) if alone else tidy(sentence.raw),
+            ref.image_id,
+            f"{ref.ref_id}.{number}" if alone else str(ref.ref_id),
+            _annotations(ref.ann_id),
+        )
+        for ref in _read_references(file, f"references made by {by} with sentences")
+        if ref.split == part
+        for number, sentence in enumerate(ref.sentences)
+    ]
     near: list[str | Path] = [*_IMAGES, root.absolute(), *(root.absolute() / place for place in _IMAGES)]
     images = find_root(home.parent, near, "train2014") / "train2014"
     return _grouped(name, split, expressions, home / "instances.json", images)
@@ -71,13 +119,10 @@ def coco_referring(root: Path, split: str) -> Dataset:
     """Read `annotations/referring_{split}.json`: a list of `image_id`, `ann_id` and `sentence`."""
     home = find_root(root, ("coco",), "annotations")
     file = home / "annotations" / f"referring_{split}.json"
-    with reading(file, "a list of image_id, ann_id and sentence"):
-        expressions = [
-            Expression(
-                tidy(row["sentence"]), int(row["image_id"]), str(int(row["ann_id"])), (int(row["ann_id"]),)
-            )
-            for row in json.loads(file.read_text(encoding="utf-8"))
-        ]
+    expressions = [
+        Expression(tidy(row.sentence), row.image_id, str(row.ann_id), (row.ann_id,))
+        for row in read_json(file, "a list of image_id, ann_id and sentence", list[Row])
+    ]
     annotations = home / "annotations" / f"instances_{split}.json"
     return _grouped("coco-referring", split, expressions, annotations, home / split)
 
@@ -117,17 +162,18 @@ def _grouped(name: str, split: str, expressions: Sequence[Expression], file: Pat
             texts,
             objects,
             partial(masks, 1) if several else None,  # as released: the first annotation alone
+            sources=(written([regions[number] for numbers in meant for number in numbers]),),
         )
 
     return Dataset(name, "referring", split, tuple(by_image), find)
 
 
-def tidy(text: Any) -> str:
+def tidy(text: str) -> str:
     """Return a text in lower case, without quotes, slashes and repeated blanks, as the released code does."""
-    return " ".join(str(text).lower().replace('"', "").replace("/", "").split())
+    return " ".join(text.lower().replace('"', "").replace("/", "").split())
 
 
-def _annotations(value: Any) -> tuple[int, ...]:
+def _annotations(value: int | Sequence[int]) -> tuple[int, ...]:
     """Return the numbers of one annotation, or of the list that gRefCOCO gives, where -1 is none."""
-    numbers = value if isinstance(value, list) else [value]
-    return tuple(int(number) for number in numbers if int(number) >= 0)
+    numbers = [value] if isinstance(value, int) else value
+    return tuple(number for number in numbers if number >= 0)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from carlab.datasets import ade, coco, davis, pascal, plain, refer
 from carlab.datasets.protocol import Dataset
-from carlab.errors import DatasetError
+from carlab.errors import DatasetError, as_path, described, quoted, reason
 
 
 class Reader(NamedTuple):
@@ -78,14 +78,23 @@ def load_dataset(name: str, root: str | os.PathLike[str], split: str | None = No
     split
         Default: the first of `DATASETS[name].splits`. Others than those may exist on disk.
     """
-    if name not in DATASETS:
+    if not isinstance(name, str) or name not in DATASETS:
         raise DatasetError(
-            f"expected a data set out of {', '.join(DATASETS)}, got {name!r}; choose one of them, or "
-            "'folder' for your own"
+            f"expected a data set out of {', '.join(DATASETS)}, got {described(name)}; choose one of them"
         )
-    reader, place = DATASETS[name], Path(root)
-    if not place.is_dir():
+    reader, place = DATASETS[name], as_path(root, "a data set", DatasetError)
+    if not isinstance(split, str | None):
         raise DatasetError(
-            f"expected a folder with {reader.layout} at {place}, got none; give the right --root"
+            f"expected a split such as {reader.splits[0]!r}, got {described(split)}; give it as a text"
         )
-    return reader.read(place, split or reader.splits[0])
+    if not os.path.isdir(place):
+        raise DatasetError(
+            f"expected a folder with {reader.layout} at {quoted(place)}, got none; give the right --root"
+        )
+    try:
+        return reader.read(place, split or reader.splits[0])
+    except (OSError, ValueError) as error:  # of a name that no disk can hold, or a folder without rights
+        raise DatasetError(
+            f"expected a folder with {reader.layout} at {quoted(place)}, got one that cannot be read "
+            f"({reason(error)}); check --root and --split"
+        ) from error

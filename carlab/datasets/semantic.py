@@ -70,7 +70,7 @@ def labelled(
     def find(identity: str) -> Sample:
         image, mask = places[identity]
         need(mask, what)
-        return Sample(identity, need(image, "an image"), lambda: truth(mask))
+        return Sample(identity, need(image, "an image"), lambda: truth(mask), sources=(mask,))
 
     def truth(mask: Path) -> LabelMap:
         values = read(mask, what)

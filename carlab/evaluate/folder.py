@@ -21,12 +21,12 @@ from urllib.parse import quote
 
 from filelock import FileLock, Timeout
 
-from carlab.errors import RunError, reason
+from carlab.errors import RunError, as_path, described, quoted, reason
+from carlab.evaluate.records import RUN_FORMAT, read_manifest, read_record, read_version
 from carlab.files.archive import write_file
+from carlab.files.opening import read_file
 from carlab.trace.compare import differences
 
-RUN_FORMAT = 1
-"""Version of the layout; other versions are refused."""
 NAME_LIMIT = 200
 """Letters of an image's id in a file name; a longer one ends in its digest."""
 
@@ -44,19 +44,21 @@ class RunFolder:
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "RunFolder":
         """Open an existing run; RunError if there is none, or its manifest is damaged."""
+        place = as_path(path, "the folder of a run", RunError)
         try:
-            manifest = json.loads((Path(path) / "manifest.json").read_text(encoding="utf-8"))
-            version = manifest["format"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            content = read_file(place / "manifest.json")
+            version = read_version(content)
+            if version == RUN_FORMAT:
+                return cls(place, read_manifest(content))
+        except (OSError, ValueError) as error:
             raise RunError(
-                f"expected the folder of a run, got {str(path)!r} ({error!r}); give the --out of carlab eval"
+                f"expected the folder of a run, got {quoted(place)} ({reason(error)}); "
+                "give the --out of carlab eval"
             ) from error
-        if version != RUN_FORMAT:
-            raise RunError(
-                f"expected run format {RUN_FORMAT}, got {version!r} in {str(path)!r}; "
-                "use the carlab version that wrote it"
-            )
-        return cls(Path(path), manifest)
+        raise RunError(
+            f"expected run format {RUN_FORMAT}, got {described(version)} in {quoted(place)}; "
+            "use the carlab version that wrote it"
+        )
 
     @property
     def images(self) -> Path:
@@ -71,7 +73,7 @@ class RunFolder:
     @property
     def ids(self) -> list[str]:
         """Ids of the images that have a record, in the order of the file names."""
-        return [_read_record(file)["id"] for file in sorted(self.images.glob("*.json"))]
+        return [self._read(file)["id"] for file in sorted(self.images.glob("*.json"))]
 
     def put(self, record: Mapping[str, Any]) -> None:
         """Write the record of one image, under its `id`, atomically; TraceError if that fails."""
@@ -81,7 +83,7 @@ class RunFolder:
     def get(self, identity: str) -> dict[str, Any] | None:
         """Return the record of one image, None if there is none; RunError if its file is damaged."""
         file = self.images / f"{file_name(identity)}.json"
-        return _read_record(file) if file.exists() else None
+        return self._read(file) if os.path.lexists(file) else None
 
     def records(self, identities: Sequence[str]) -> Iterator[dict[str, Any]]:
         """Yield the records of those images that have one, in the order given."""
@@ -103,26 +105,26 @@ class RunFolder:
         """Return the existing trace files of an image, in the order of its runs."""
         return list(takewhile(Path.exists, (self.trace(identity, number) for number in count())))
 
+    def _read(self, file: Path) -> dict[str, Any]:
+        try:
+            record = read_record(read_file(file), self.manifest["dataset"])
+            if file.name != f"{file_name(record['id'])}.json":
+                raise ValueError(f"the record of {quoted(record['id'])}")
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"expected the record of an image, got {quoted(file)} ({reason(error)}); "
+                "delete that file and run again"
+            ) from error
+        return record
+
 
 def run_paths(paths: Sequence[Path]) -> list[Path]:
     """Return folders of runs; a folder that is no run itself, such as a sweep's, stands for those in it."""
     found: list[Path] = []
     for path in paths:
-        inside = [] if (path / "manifest.json").exists() else path.glob("*/manifest.json")
+        inside = [] if os.path.exists(path / "manifest.json") else path.glob("*/manifest.json")
         found += sorted(manifest.parent for manifest in inside) or [path]
     return found
-
-
-def _read_record(file: Path) -> dict[str, Any]:
-    try:
-        record: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        if file.name != f"{file_name(record['id'])}.json":
-            raise ValueError(f"the record of {record['id']!r}")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"expected the record of an image, got {str(file)!r} ({error!r}); delete that file and run again"
-        ) from error
-    return record
 
 
 @contextmanager
@@ -132,13 +134,12 @@ def claimed(path: str | os.PathLike[str], manifest: Mapping[str, Any]) -> Iterat
     RunError if the folder cannot be written, is locked, holds other files, or a run of other settings.
     """
     # Through JSON, as a reader gets it: a tuple becomes a list.
-    folder = RunFolder(
-        Path(path), json.loads(json.dumps({"format": RUN_FORMAT, **manifest}, allow_nan=False))
-    )
+    content = json.dumps({"format": RUN_FORMAT, **manifest}, allow_nan=False, indent=1).encode()
+    folder = RunFolder(as_path(path, "the folder of a run", RunError), read_manifest(content))
     file = folder.path / "manifest.json"
-    if not file.exists() and any(folder.images.glob("*")):
+    if not os.path.exists(file) and os.path.isdir(folder.images) and any(folder.images.iterdir()):
         raise RunError(
-            f"expected a new folder or a run, got {str(path)!r} with images but no manifest.json; "
+            f"expected a new folder or a run, got {quoted(path)} with images but no manifest.json; "
             "choose another --out"
         )
     lock = FileLock(folder.path / ".lock", blocking=False)
@@ -148,21 +149,22 @@ def claimed(path: str | os.PathLike[str], manifest: Mapping[str, Any]) -> Iterat
         lock.acquire()
     except Timeout as error:
         raise RunError(
-            f"expected a run without a writer, got {str(path)!r}, which another process writes; "
+            f"expected a run without a writer, got {quoted(path)}, which another process writes; "
             "wait for it, or choose another --out"
         ) from error
     except (OSError, ValueError) as error:
         raise RunError(
-            f"expected a folder that can be written, got {str(path)!r} ({reason(error)}); "
+            f"expected a folder that can be written, got {quoted(path)} ({reason(error)}); "
             "choose another --out"
         ) from error
     try:
-        if not file.exists():
-            write_file(file, json.dumps(folder.manifest, indent=1).encode())
+        if not os.path.exists(file):
+            write_file(file, content)
         elif differ := differences(RunFolder.read(path).manifest, folder.manifest):
-            shown = "; ".join(f"{name}: {was!r} there, {now!r} now" for name, was, now in differ[:4])
+            pairs = ((name, str(was)[:40], str(now)[:40]) for name, was, now in differ[:2])
+            shown = "; ".join(f"{name}: {was} there, {now} now" for name, was, now in pairs)
             raise RunError(
-                f"expected the settings of the run in {str(path)!r}, got others ({shown}); "
+                f"expected the settings of the run in {quoted(path)}, got others ({shown}); "
                 "give the same settings, or another --out"
             )
         yield folder

@@ -11,6 +11,7 @@ from carlab.errors import check_choice
 from carlab.files.pictures import colour, paint, paint_maps, resize, shrink
 from carlab.files.shapes import Image
 from carlab.trace import Trace
+from carlab.trace.provenance import setting_in
 
 LAYERS = ("CAM", "mask", "prompted image", "final")
 """CAMs before the affinity, soft masks after it, the classifier's input, and the final masks."""
@@ -70,7 +71,8 @@ def layer_picture(
 
 def mask_threshold(trace: Trace) -> float:
     """Return eta of a trace; 0.5 where its settings lack it."""
-    return float(trace.settings.get("mask_threshold", 0.5))
+    eta = setting_in(trace.settings, "mask_threshold")
+    return float(eta) if isinstance(eta, int | float) else 0.5
 
 
 def mosaic(images: UInt8[np.ndarray, "q s1 s2 3"], queries: Integer[np.ndarray, " q"], side: int) -> Image:

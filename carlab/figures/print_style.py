@@ -107,10 +107,10 @@ class Style:
 
 
 STYLES = {
-    "cvpr": Style(82.5, 174.6, 7),
-    "neurips": Style(139.7, 139.7, 8),
-    "springer": Style(122.0, 122.0, 8),
-    "ieee": Style(88.9, 181.9, 7),
+    "cvpr": Style(82.5, 174.6, 7.0),
+    "neurips": Style(139.7, 139.7, 8.0),
+    "springer": Style(122.0, 122.0, 8.0),
+    "ieee": Style(88.9, 181.9, 7.0),
 }
 """By venue. CVPR: columns of 3.25 inches in a text of 6.875; NeurIPS: one of 5.5; Springer LNCS: one of
 122 mm; IEEE: 3.5 inches in 7.16, from each one's author kit."""

@@ -10,21 +10,26 @@ array([[  0,   0,   0],
 
 import io
 import os
-import stat
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from carlab.errors import ImageError, quoted, reason
+from carlab.errors import ImageError, as_list, quoted, reason
+from carlab.files.opening import open_file
+
+T = TypeVar("T")
 
 MAX_PIXELS = 50_000_000
 """Largest image, rows times columns; a larger one is refused before it is decoded."""
+
+MAX_BYTES = 2**30
+"""Largest file of an image: 50 megapixels of 16-bit RGBA are 400 MB."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM")
 """Pillow's decoders that a file may reach; a JPEG with previews is handed on to MPO by Pillow itself."""
@@ -40,6 +45,13 @@ OTHER_MEDIA = (
     *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".svg", ".psd", ".raw", ".dng", ".cr2", ".nef", ".arw"),
 )
 """Endings of videos and of images that cannot be decoded here: `skipped_media` names them."""
+
+LABEL_MODES = ("1", "L", "P", "I;16", "I;16B", "I;16L", "I")
+"""Pillow's modes of one whole number per pixel."""
+BITS, PHOTOMETRIC = 258, 262
+"""TIFF's tags: bits of a number, and whether 0 is black or white."""
+MOST_FRAMES = 10
+"""Frames that are counted."""
 
 DTYPE_ADVICE = {
     "f": "pass `(a * 255).round().astype(np.uint8)` if its values run from 0 to 1",
@@ -72,14 +84,24 @@ def load_image(source: Any) -> UInt8[np.ndarray, "h w 3"]:
         return _from_pil(source, "the PIL image")
     if isinstance(source, bytes | bytearray | memoryview):
         content = bytes(source)
-        return _from_stream(io.BytesIO(content), f"the {len(content)} bytes given")
+        return _from_stream(io.BytesIO(content), f"the {len(content)} bytes given", _from_pil)
     if isinstance(source, str | os.PathLike):
         with _opened(source) as stream:
-            return _from_stream(stream, quoted(source))
+            return _from_stream(stream, quoted(source), _from_pil)
     raise ImageError(
         f"expected a path, bytes, a PIL image or a NumPy array, got {type(source).__name__}; "
         f"{_type_advice(source)}"
     )
+
+
+def load_labels(path: str | os.PathLike[str]) -> Shaped[np.ndarray, "h w"]:
+    """Decode a label map, palette or grey of 1 to 32 bits: the numbers that the file holds.
+
+    Raises ImageError if it cannot be read, holds several frames or more than `MAX_PIXELS` pixels, or is no
+    label map: colours, fractions, alpha, or a TIFF whose numbers are to be inverted.
+    """
+    with _opened(path) as stream:
+        return _from_stream(stream, quoted(path), _labels_from_pil)
 
 
 def list_images(paths: Iterable[str | os.PathLike[str]] | Any) -> list[Path]:
@@ -92,12 +114,7 @@ def list_images(paths: Iterable[str | os.PathLike[str]] | Any) -> list[Path]:
     """
     if isinstance(paths, str | bytes | os.PathLike):
         raise ImageError(f"expected a list of paths, got one path; write [{quoted(paths)}]")
-    try:
-        paths = list(paths)
-    except TypeError as error:
-        raise ImageError(
-            f"expected a list of paths, got {type(paths).__name__}; write ['image.jpg']"
-        ) from error
+    paths = as_list(paths, "paths", ImageError)
     found = [image for path in paths for image in _expanded(path)]
     if not found:
         raise ImageError("expected at least one path, got an empty list; name a file or a folder")
@@ -115,9 +132,11 @@ def _expanded(path: Any) -> list[Path]:
     if not isinstance(path, str | os.PathLike):
         raise ImageError(f"expected a path, got {type(path).__name__}; write it as a text in quotes")
     with _readable(path):
-        if not stat.S_ISDIR(os.stat(path).st_mode):
-            return [Path(os.fsdecode(path))]
-        files = sorted(entry for entry in Path(os.fsdecode(path)).iterdir() if entry.is_file())
+        name = os.fsdecode(path)
+        os.stat(name)
+        if not os.path.isdir(name):
+            return [Path(name)]
+        files = sorted(entry for entry in Path(name).iterdir() if entry.is_file())
     images = [file for file in files if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
     if not images:
         raise ImageError(
@@ -129,32 +148,34 @@ def _expanded(path: Any) -> list[Path]:
 
 def _opened(path: str | os.PathLike[str]) -> io.BufferedReader:
     with _readable(path):
-        mode = os.stat(path).st_mode
-        if stat.S_ISDIR(mode):
+        try:
+            return open_file(path, MAX_BYTES)
+        except IsADirectoryError as error:
             raise ImageError(
                 f"expected an image file, got the folder {quoted(path)}; list_images gives the images inside"
-            )
-        if not stat.S_ISREG(mode):  # reading a pipe or a device may never end
-            raise ImageError(f"expected a regular file, got the special file {quoted(path)}; pass its bytes")
-        return open(path, "rb")
+            ) from error
 
 
 @contextmanager
 def _readable(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except ImageError:
+        raise
+    except Exception as error:  # a NUL in the name, or what a path-like of one's own raises
         raise ImageError(
             f"expected a readable file, got {quoted(path)} ({reason(error)}); check the name and its rights"
         ) from error
 
 
-def _from_stream(stream: io.BytesIO | io.BufferedReader, name: str) -> UInt8[np.ndarray, "h w 3"]:
+def _from_stream(
+    stream: io.BytesIO | io.BufferedReader, name: str, convert: Callable[[Image.Image, str], T]
+) -> T:
     with _decoding(name):
         if not stream.read(1):
             raise ImageError(f"expected an image, got {name} without content; save or download it again")
         with Image.open(stream, formats=FORMATS) as image:
-            return _from_pil(image, name)
+            return convert(image, name)
 
 
 @contextmanager
@@ -185,8 +206,33 @@ def _from_pil(image: Image.Image, name: str) -> UInt8[np.ndarray, "h w 3"]:
     with _decoding(name):
         _check_size(image.height, image.width, name)
         _check_single(image, name)
+        depth = _depth(image)
         image.load()  # before the orientation is read: Pillow turns a TIFF upright while loading
-        return np.array(_upright(_to_rgb(image, name), image))
+        return np.array(_upright(_to_rgb(image, name, depth), image))
+
+
+def _labels_from_pil(image: Image.Image, name: str) -> Shaped[np.ndarray, "h w"]:
+    _check_size(image.height, image.width, name)
+    _check_single(image, name)
+    if image.mode not in LABEL_MODES or _white_is_zero(image):
+        raise ImageError(
+            f"expected one whole number per pixel, got {name} of mode {image.mode}; "
+            "save the label map as a PNG, grey or with a palette"
+        )
+    return np.array(image)
+
+
+def _depth(image: Image.Image) -> str:
+    """Return how a file holds its pixels, by Pillow's name, such as "RGB;16B"; "" if that is not known."""
+    tile = next(iter(getattr(image, "tile", ())), None)
+    arguments = tile[3] if tile else ""
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Whether a TIFF holds 0 for white. Pillow inverts one of up to 8 bits while it decodes."""
+    tags = getattr(image, "tag_v2", {})
+    return bool(image.format == "TIFF" and tags.get(PHOTOMETRIC) == 0)
 
 
 def _upright(rgb: Image.Image, source: Image.Image) -> Image.Image:
@@ -212,41 +258,82 @@ def _too_large(name: str, amount: str) -> ImageError:
 
 
 def _check_single(image: Image.Image, name: str) -> None:
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":  # further frames of an MPO are previews or a second eye
+    # Further frames of an MPO are previews or a second eye.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ImageError(
-            f"expected one still image, got {name} with {frames} frames; "
+            f"expected one still image, got {name} with {_frames(image)} frames; "
             "pick one: `with PIL.Image.open(path) as image: image.seek(0); rgb = load_image(image.copy())`"
         )
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+def _frames(image: Image.Image) -> str:
+    """Return the number of frames, counted up to `MOST_FRAMES`: each page of a TIFF has to be looked for."""
+    place = image.tell()
+    try:
+        for number in range(MOST_FRAMES):
+            image.seek(number)
+    except EOFError:
+        return str(number)
+    finally:
+        image.seek(place)
+    return f"{MOST_FRAMES} or more"
+
+
+def _to_rgb(image: Image.Image, name: str, depth: str) -> Image.Image:
     if image.mode == "F":
         raise ImageError(
             f"expected whole-number pixels, got {name} of floats (mode F), whose white is unknown; "
             "scale them to 0..255 and pass a uint8 array"
         )
+    clear = image.info.get("transparency") if image.mode == "RGB" else None
+    if clear and (depth.startswith("RGB;16") or max(clear) > 255):
+        raise ImageError(
+            f"expected 8 bits a channel beside a transparent colour, got {name} of 16, which is matched at "
+            "full depth; save it with an alpha channel"
+        )
     if image.mode.startswith("I"):
-        image = _from_grey16(image, name)
+        image = _from_deep_grey(image, name)
+    if image.mode == "PA":
+        image = _from_palette_and_alpha(image)
     if image.has_transparency_data:
-        image = _on_white(image)
+        image = _on_white(_transparent_as_scaled(image, depth))
     return image.convert("RGB")
 
 
-def _from_grey16(image: Image.Image, name: str) -> Image.Image:
-    """Scale 0..65535 to 0..255; Pillow's own `convert` would clip all above 255 to white."""
-    values = np.asarray(image)
+def _from_deep_grey(image: Image.Image, name: str) -> Image.Image:
+    """Scale 12 or 16 bits to 0..255; Pillow's own `convert` would clip all above 255 to white."""
+    values = np.asarray(image).astype(np.int64)
+    white = 4095 if getattr(image, "tag_v2", {}).get(BITS) == (12,) else 65535
     low, high = int(values.min()), int(values.max())
-    if low < 0 or high > 65535:
+    if low < 0 or high > white:
         raise ImageError(
-            f"expected grey values from 0 to 65535, got {name} with {low} to {high}; "
+            f"expected grey values from 0 to {white}, got {name} with {low} to {high}; "
             "scale them to 0..255 and pass a uint8 array"
         )
-    # Rounded values / 257, in whole numbers: 257 is odd, so there are no ties.
-    grey = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    levels = white - values if _white_is_zero(image) else values
+    grey = ((levels * 255 + white // 2) // white).astype(np.uint8)  # rounded; both are odd: there are no ties
     # A PNG may name one grey as transparent, at full depth: it must be matched before scaling.
     grey[values == image.info.get("transparency", -1)] = 255
     return Image.fromarray(grey)
+
+
+def _from_palette_and_alpha(image: Image.Image) -> Image.Image:
+    """Return RGBA; Pillow's own conversion may take the alpha from the palette."""
+    index, alpha = image.getchannel("P"), image.getchannel("A")
+    colours = Image.frombytes("P", image.size, index.tobytes())
+    colours.putpalette(image.getpalette("RGB") or [])
+    rgba = colours.convert("RGB")
+    rgba.putalpha(alpha)
+    return rgba
+
+
+def _transparent_as_scaled(image: Image.Image, depth: str) -> Image.Image:
+    """Return the image with its transparent grey scaled to 8 bits, as Pillow scales the pixels."""
+    step, value = {"L;2": 85, "L;4": 17}.get(depth, 1), image.info.get("transparency")
+    if isinstance(value, int) and step > 1:
+        image = image.copy()
+        image.info["transparency"] = min(255, value * step)
+    return image
 
 
 def _on_white(image: Image.Image) -> Image.Image:

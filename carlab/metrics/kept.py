@@ -30,7 +30,7 @@ def kept_by_step(images: Iterable[tuple[Sequence[Sequence[int]], Sequence[int]]]
     sets = [([set(classes) for classes in kept], set(true)) for kept, true in images]
     table = []
     for step in range(max((len(kept) for kept, _ in sets), default=0)):
-        pairs = [(kept[min(step, len(kept) - 1)], true) for kept, true in sets]
+        pairs = [(kept[min(step, len(kept) - 1)] if kept else set(), true) for kept, true in sets]
         counts = [(len(kept & true), len(kept), len(true)) for kept, true in pairs]
         table.append(Kept(*map(sum, zip(*counts, strict=True))))
     return table

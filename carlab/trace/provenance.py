@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
 from typing import Any
 
 VERSIONS = {"carlab": "clip-as-rnn-lab", **{name: name for name in ("torch", "transformers", "numpy")}}
@@ -37,9 +38,29 @@ def settings(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [settings(item) for item in value]
     if isinstance(value, str | int | float | bool | None):
-        return value
+        odd = isinstance(value, float) and not isfinite(value)  # JSON has no infinity
+        return str(value) if odd else value
     named = value if hasattr(value, "__qualname__") else type(value)  # repr would hold a memory address
     return f"{named.__module__}.{named.__qualname__}"
+
+
+def setting_in(made: Any, *names: str) -> Any:
+    """Return a value of nested settings; None where there is none: a stage of one's own may be a text.
+
+    Parameters
+    ----------
+    made, names
+        Of `settings`, and the way to the value.
+
+    Examples
+    --------
+    >>> setting_in({"filter": {"theta": 0.3}}, "filter", "theta")
+    0.3
+    >>> setting_in({"filter": "own.keep_all"}, "filter", "theta")
+    """
+    for name in names:
+        made = made.get(name) if isinstance(made, Mapping) else None
+    return made
 
 
 def provenance(model: Any) -> dict[str, str]:
@@ -62,7 +83,8 @@ def provenance(model: Any) -> dict[str, str]:
     refiner: Any = getattr(model.refiner, "base", model.refiner)
     if hasattr(refiner, "chosen_engine"):
         made["refiner.engine"] = refiner.chosen_engine
-    return made
+    # A folder's name need not be UTF-8; JSON must be.
+    return {name: text.encode(errors="backslashreplace").decode() for name, text in made.items()}
 
 
 @cache

@@ -16,7 +16,9 @@ from jaxtyping import UInt8
 from tabulate import tabulate
 from wcwidth import clip, ljust, wcswidth
 
+from carlab.errors import invisible
 from carlab.files.pictures import colour_hex, encoded, paint, shrink
+from carlab.trace.provenance import setting_in
 
 if TYPE_CHECKING:
     from carlab.trace.trace import Trace
@@ -78,8 +80,14 @@ def printable(text: str) -> str:
     >>> printable("a" + chr(27) + "b")
     'a�b'
     """
-    hidden = {letter for letter in text if unicodedata.category(letter) in {"Cc", "Cf", "Cs", "Zl", "Zp"}}
+    hidden = {letter for letter in set(text) if _unseen(letter)}
     return text.translate(dict.fromkeys(map(ord, hidden - {*JOINERS} | {*NOT_XML}), "\ufffd"))
+
+
+def _unseen(letter: str) -> bool:
+    category = unicodedata.category(letter)
+    # Selectors of variants are marks that emoji need; a letter that is drawn as nothing has no use.
+    return category in {"Cc", "Cf", "Cs", "Zl", "Zp"} or (category == "Lo" and invisible(letter))
 
 
 def columns(text: str) -> int:
@@ -305,9 +313,26 @@ def notes(trace: "Trace") -> tuple[str, ...]:
     Parameters
     ----------
     trace
-        Of a run by softmax with one query: its score is 1, whatever the image shows.
+        Of a run by softmax with one query: its score is 1, whatever the image shows. Of a run with close
+        calls (`Trace.close_calls`): on another machine they may end the other way.
     """
-    score = trace.settings.get("classifier", {}).get("score")
+    return (*_alone(trace), *_close(trace))
+
+
+def _close(trace: "Trace") -> tuple[str, ...]:
+    calls = trace.close_calls
+    if not calls:
+        return ()
+    names = ", ".join(f"{shorten(trace.queries[query])} at step {step + 1}" for query, step in calls[:3])
+    more = f" and {len(calls) - 3} more" if len(calls) > 3 else ""
+    return (
+        f"a close call: {names}{more}: so near the threshold that rounding decides, which differs with batch "
+        "size, threads and device",
+    )
+
+
+def _alone(trace: "Trace") -> tuple[str, ...]:
+    score = setting_in(trace.settings, "classifier", "score")
     if len(trace.queries) > 1 or score == "sigmoid" or not (trace.scores == 1).all():
         return ()
     return (

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8, jaxtyped
+from jaxtyping import Bool, Float32, Int, UInt8
 
-from carlab.errors import QueryError, TraceError, quoted
+from carlab.errors import QueryError, TraceError, described, quoted, reason
 from carlab.files.archive import read_archive, write_archive
 from carlab.files.pictures import label_png, resize_maps
+from carlab.files.schema import convert
 from carlab.trace import export, show
+from carlab.trace.provenance import setting_in
+from carlab.trace.stored import Metadata, check_whole
 
 if TYPE_CHECKING:
     import fiftyone
@@ -29,6 +32,8 @@ TRACE_FORMAT = 1
 
 STEP_ARRAYS = ("active", "cams", "masks", "prompted", "probs", "kept")
 MAPPINGS = ("settings", "provenance", "seconds", "passes")
+CLOSE = 1e-4
+"""Largest distance of a score from the threshold that another batch size or number of threads may cross."""
 COST = ("seconds", "step_seconds", "passes")
 """Metadata that may differ between two equal traces: what a run cost, not what it computed."""
 
@@ -176,9 +181,9 @@ class Trace:
         >>> trace["cat"].shape, trace["dog"].any()
         ((48, 70), np.False_)
         """
-        if query not in self.queries:
+        if not isinstance(query, str) or query not in self.queries:
             names = ", ".join(map(quoted, self.queries[:8])) + (", ..." if len(self.queries) > 8 else "")
-            raise QueryError(f"expected a query out of {names}, got {query!r}; run again with it")
+            raise QueryError(f"expected a query out of {names}, got {described(query)}; run again with it")
         place = np.flatnonzero(self.survivors == self.queries.index(query))
         return np.asarray(self.refined[place].any(axis=0))
 
@@ -200,7 +205,8 @@ class Trace:
     @property
     def threshold(self) -> float:
         """theta, the score a query must exceed; NaN when the filter has none."""
-        return float(self.settings.get("filter", {}).get("theta", np.nan))
+        theta = setting_in(self.settings, "filter", "theta")
+        return float(theta) if isinstance(theta, int | float) else np.nan
 
     @property
     def drops(self) -> tuple[Drop, ...]:
@@ -215,6 +221,16 @@ class Trace:
             for query, score, kept in zip(step.active, step.scores, step.kept, strict=True)
             if not kept
         )
+
+    @property
+    def close_calls(self) -> tuple[tuple[int, int], ...]:
+        """Query and step of every score within `CLOSE` of the threshold: rounding decides whether it is kept.
+
+        >>> trace.close_calls
+        ()
+        """
+        places = np.argwhere(np.abs(self.scores - self.threshold) < CLOSE)
+        return tuple((int(query), int(step)) for step, query in places)
 
     @property
     def labels(self) -> Int[np.ndarray, "h w"]:
@@ -245,15 +261,15 @@ class Trace:
         arrays, metadata = read_archive(path)
         if metadata.get("format") != TRACE_FORMAT:
             raise TraceError(
-                f"expected trace format {TRACE_FORMAT}, got {metadata.get('format')!r} in "
-                f"{os.fspath(path)!r}; install the carlab version that wrote it, or run again"
+                f"expected trace format {TRACE_FORMAT}, got {described(metadata.get('format'))} in "
+                f"{quoted(path)}; install the carlab version that wrote it, or run again"
             )
         try:
             return cls.from_arrays(arrays, metadata)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (KeyError, ValueError) as error:
             raise TraceError(
-                f"expected a whole trace, got {os.fspath(path)!r} with a part missing or misshapen "
-                f"({error!r}); run again to make a new trace"
+                f"expected a whole trace, got {quoted(path)} with a part missing or misshapen "
+                f"({reason(error)}); run again to make a new trace"
             ) from error
 
     def to_arrays(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -273,31 +289,27 @@ class Trace:
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, Any]) -> "Trace":
         """Build a trace from the parts that `to_arrays` returned.
 
-        KeyError, TypeError, ValueError, IndexError, AttributeError if a part is missing or does not fit.
+        KeyError or ValueError if a part is missing or does not fit.
         """
+        said = convert(metadata, Metadata)
+        parts = [
+            {name: arrays[f"step{t}.{name}"] for name in STEP_ARRAYS} for t in range(len(said.step_seconds))
+        ]
         image, packed = arrays["image"], arrays["refined"]
-        steps = tuple(
-            Step(
-                **{name: arrays[f"step{t}.{name}"] for name in STEP_ARRAYS},
-                probes=_with_prefix(arrays, f"step{t}.probe."),
-                seconds=seconds,
-            )
-            for t, seconds in enumerate(metadata["step_seconds"])
-        )
-        trace = cls(
+        check_whole(image, packed, parts, len(said.queries), Step.__annotations__)
+        return cls(
             image=image,
-            queries=tuple(metadata["queries"]),
-            background=tuple(metadata["background"]),
-            steps=steps,
-            refined=np.unpackbits(packed, axis=-1, count=image.shape[1]).astype(bool),
-            stop=metadata["stop"],
+            queries=tuple(said.queries),
+            background=tuple(said.background),
+            steps=tuple(
+                Step(**part, probes=_with_prefix(arrays, f"step{t}.probe."), seconds=seconds)
+                for t, (part, seconds) in enumerate(zip(parts, said.step_seconds, strict=True))
+            ),
+            refined=np.unpackbits(packed, axis=-1, count=image.shape[1]).view(bool),
+            stop=said.stop,
             probes=_with_prefix(arrays, "probe."),
-            **{name: metadata[name] for name in MAPPINGS},
+            **{name: getattr(said, name) for name in MAPPINGS},
         )
-        # unpackbits would fill missing columns up with zeros.
-        if packed.shape[-1] != -(-image.shape[1] // 8) or not (_arrays_fit(trace) and _metadata_fits(trace)):
-            raise ValueError("the parts do not belong together")
-        return trace
 
     def figure(self, kind: str, **options: Any) -> "Figure":
         """Draw a figure for print, see `carlab.figures.paper.OF_ONE`.
@@ -391,32 +403,3 @@ class Trace:
 
 def _with_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
-
-
-@jaxtyped(typechecker=None)
-def _arrays_fit(trace: Trace) -> bool:
-    """Check that every array has the type and axes that its field declares: a file may hold anything."""
-    declared = Trace.__annotations__
-    return (
-        all(isinstance(getattr(trace, name), declared[name]) for name in ("image", "refined"))
-        and len(trace.steps) > 0
-        and all(_step_fits(step, len(trace.queries)) for step in trace.steps)
-        and len(trace.refined) == len(trace.survivors)
-    )
-
-
-@jaxtyped(typechecker=None)
-def _step_fits(step: Step, queries: int) -> bool:
-    """Check that arrays are as `Step` declares, axis letters agree, and `active` can index the queries."""
-    declared = Step.__annotations__
-    return all(isinstance(getattr(step, name), declared[name]) for name in STEP_ARRAYS) and bool(
-        (np.diff(step.active, prepend=-1, append=queries) > 0).all()
-    )
-
-
-def _metadata_fits(trace: Trace) -> bool:
-    """Check that texts are texts and numbers are numbers in the JSON metadata."""
-    texts = (trace.stop, *trace.queries, *trace.background, *trace.provenance.values())
-    numbers = [trace.threshold, trace.settings.get("mask_threshold", 0.5), *trace.seconds.values()]
-    numbers += [*trace.passes.values(), *(value for step in trace.steps for value in step.seconds.values())]
-    return all(isinstance(one, str) for one in texts) and all(isinstance(one, int | float) for one in numbers)

@@ -31,8 +31,10 @@ QUIET = (
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     "--LabApp.news_url=None",
     "--LabApp.extension_manager=readonly",
+    # A browser that is slow to answer is not gone: what is sent while it connects again is lost.
+    "--ServerApp.websocket_ping_interval=0",
 )
-"""No question to anybody outside."""
+"""No question to anybody outside, and none to the browser whether it is still there."""
 
 READY = """(cells) => {
     const panel = window.jupyterapp?.shell.currentWidget;
