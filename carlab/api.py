@@ -6,7 +6,7 @@ from inspect import signature
 from typing import Any
 
 from carlab.batch import traces_of
-from carlab.errors import ComputeError, ImageError, SettingError
+from carlab.errors import ComputeError, ImageError, SettingError, check_text
 from carlab.presets import load
 from carlab.recurrence import ClipAsRnn
 from carlab.settings import SETTINGS, change
@@ -80,6 +80,9 @@ def _prepared(
     preset: str, background: Sequence[str] | str | None, settings: dict[str, Any]
 ) -> tuple[ClipAsRnn, Sequence[str] | None]:
     """Return the model with its settings changed, and the background queries of the call, if it lists any."""
+    check_text("a preset", preset)
+    for name in LOADING:
+        check_text(name, settings.get(name), optional=True)
     rows = {row.key for row in SETTINGS.values()}
     unknown = [name for name in settings if name not in rows and name not in LOADING]
     if unknown:

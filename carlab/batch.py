@@ -3,18 +3,29 @@
 Memory holds a few images at a time, however many there are.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
+from threading import Thread
+from time import sleep
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from loky import get_reusable_executor
 
-from carlab.errors import CarlabError, ComputeError, ImageError, QueryError, SettingError, failure
+from carlab.errors import (
+    CarlabError,
+    ComputeError,
+    ImageError,
+    QueryError,
+    check_count,
+    described,
+    failure,
+)
 from carlab.files.shapes import Image, Maps, Masks
 from carlab.hooks import Recording, charge, measure
 from carlab.photo import Photo
@@ -25,6 +36,8 @@ from carlab.trace.trace import Trace
 
 IDLE = 60
 """Seconds after which an idle process for refinement ends."""
+CHECKED = 1.0
+"""Seconds between two looks of such a process at whether its parent lives."""
 KILLS = 3
 """How often its process may be killed: by an image before, by one after, and then it was alone."""
 
@@ -81,7 +94,13 @@ class _Refining(NamedTuple):
 
     @classmethod
     def started(cls, workers: int, task: tuple[Refiner, Image, Maps]) -> "_Refining":
-        executor = get_reusable_executor(max_workers=workers, timeout=IDLE, env=_share(workers))
+        executor = get_reusable_executor(
+            max_workers=workers,
+            timeout=IDLE,
+            env=_share(workers),
+            initializer=_end_with,
+            initargs=(os.getpid(),),
+        )
         return cls(workers, task, executor.submit(_refined_elsewhere, *task))
 
     def result(self) -> tuple[Masks, dict[str, np.ndarray]]:
@@ -136,10 +155,8 @@ def run_many(
     >>> [[type(result).__name__ for result in job] for job in run_many(model, jobs, workers=0)]
     [['list', 'QueryError'], ['ImageError']]
     """
-    if together < 1 or workers < 0:
-        raise SettingError(
-            f"expected together >= 1 and workers >= 0, got {together} and {workers}; 4 and 1 are the defaults"
-        )
+    check_count("images together", together)
+    check_count("workers", workers, least=0)
     waiting: deque[_Group] = deque()
     with ThreadPoolExecutor(1) as decoder:
         decoded = _decoded_ahead(decoder, jobs, together)
@@ -183,6 +200,8 @@ def traces_of(
     ['Trace', 'ImageError']
     """
     request = Request(queries, background)
+    if isinstance(images, str | bytes | os.PathLike) or not isinstance(images, Iterable):
+        raise ImageError(f"expected a list of images, got {described(images)}; write it in brackets")
     for (result,) in run_many(model, (Job(image, [request]) for image in images), workers=workers):
         if isinstance(result, list):
             yield result[0]
@@ -260,6 +279,17 @@ def _share(workers: int) -> dict[str, str]:
     """Return the environment of a process that shares the threads of this one, and spins on none of them."""
     threads = max(1, torch.get_num_threads() // workers)
     return {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent, however that ended: a killed one can tell nobody."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            sleep(CHECKED)
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _holds_the_lock(refiner: Refiner) -> bool:

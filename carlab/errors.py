@@ -177,6 +177,20 @@ def check_count(what: str, value: int, least: int = 1) -> None:
         )
 
 
+def check_text(what: str, value: str | None, *, optional: bool = False) -> None:
+    """Raise SettingError unless a value is a text, or None where it may be left out."""
+    if not (isinstance(value, str) or (optional and value is None)):
+        raise SettingError(f"expected {what} as a text, got {described(value)}; write it in quotes")
+
+
+def as_list(values: Any, what: str, kind: type[CarlabError]) -> list[Any]:
+    """Return the items of a list or another iterable; raise an error of a kind for one text, or none."""
+    if not isinstance(values, str | bytes):
+        with suppress(Exception):  # an iterable of one's own may raise anything
+            return list(values)
+    raise kind(f"expected a list of {what}, got {described(values)}; write it in brackets")
+
+
 def as_path(path: Any, what: str, kind: type[CarlabError]) -> Path:
     """Return a path as a `Path`; raise an error of a kind if it is none."""
     if isinstance(path, str | os.PathLike):

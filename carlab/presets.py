@@ -11,7 +11,7 @@ from typing import Any
 
 from carlab.backbones import load_backbone
 from carlab.backbones.base import FrozenVlm
-from carlab.errors import check_choice
+from carlab.errors import check_choice, check_text
 from carlab.queries import BACKGROUNDS, CAM_TEMPLATE
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.affinity import Affinity
@@ -120,6 +120,8 @@ def load(
         Where and in what precision the models compute, e.g. "cuda" and "bfloat16".
     """
     check_choice("a preset", preset, PRESETS)
+    for what, name in {"a proposer": proposer, "a classifier": classifier, "regions": regions}.items():
+        check_text(what, name, optional=True)
     kind, _, dataset = preset.partition("/")
     f, g = _backbones(kind, dataset, proposer, classifier, device=device, dtype=dtype)
     build = {"offline": _offline, "reference": _reference, "paper": _paper}[kind]

@@ -20,7 +20,7 @@ from jaxtyping import Float32, UInt8
 
 from carlab import hooks
 from carlab.cache import stage_key
-from carlab.errors import SettingError, check_count, check_share
+from carlab.errors import ProbeError, QueryError, SettingError, as_list, check_count, check_share, check_text
 from carlab.files.pictures import resize
 from carlab.files.shapes import Image, Maps, Masks
 from carlab.hooks import Recording, collect, probe, progress, recorded_patterns, timed
@@ -88,6 +88,8 @@ class ClipAsRnn:
     name: str = "custom"
 
     def __post_init__(self) -> None:
+        check_text("a name", self.name)
+        as_list(self.background, "background queries", QueryError)
         check_share("a mask threshold (eta)", self.mask_threshold, "the paper uses 0.2 to 0.6")
         for name in ("min_steps", "batch", *(["max_steps"] if self.max_steps is not None else [])):
             check_count(name, getattr(self, name))
@@ -128,7 +130,7 @@ class ClipAsRnn:
         record
             Patterns of probes to keep in the trace, e.g. `["cam.*"]`.
         """
-        with hooks.record(*record):
+        with hooks.record(*as_list(record, "probes to record", ProbeError)):
             run = Run(self, Photo.of(image), queries, background)
             recur([run], self.batch)
             return run.trace()

@@ -11,9 +11,10 @@ docs/settings.md are all made from `SETTINGS`. A new one is a row there.
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from math import inf
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from carlab.errors import SettingError, check_choice
+from carlab.errors import SettingError, check_choice, described
 from carlab.queries import BACKGROUNDS, check_background
 from carlab.stages.base import SCORE_KINDS
 from carlab.stages.prompter import PROMPTS, prompts
@@ -85,6 +86,16 @@ class Setting:
             return self.setter(model, value)
         return with_field(model, self.path, value)
 
+    def check(self, value: Any) -> None:
+        """Raise SettingError unless a value is of this setting's kind; its range is checked by its stage."""
+        kinds: dict[type, Any] = {float: Real, int: Integral}
+        if isinstance(value, bool) != (self.kind is bool) or not isinstance(
+            value, kinds.get(self.kind, self.kind)
+        ):
+            raise SettingError(
+                f"expected {self.name} as {self.kind.__name__}, got {described(value)}; see docs/settings.md"
+            )
+
     def parse(self, text: str) -> Any:
         """Return the value that a text stands for; ValueError or KeyError if it stands for none."""
         return SWITCH[text] if self.kind is bool else self.kind(text)
@@ -123,6 +134,7 @@ def change(model: "ClipAsRnn", **values: Any) -> "ClipAsRnn":
         )
     for name, row in rows.items():  # in the order of the table: a refiner that cuts takes eta over
         if values.get(name) is not None:
+            row.check(values[name])
             model = row.write(model, values[name])
     return model
 

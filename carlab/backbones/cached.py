@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from carlab.backbones.checkpoint import Checkpoint
 from carlab.backbones.contents import Contents, inspect, kind_of, read_json, relevant
+from carlab.files.opening import read_file
 
 MAIN = "main"
 OLD_VARIABLES = (
@@ -113,7 +114,7 @@ def refs(folder: Path) -> dict[str, str]:
     """Return the commit of each branch, tag and pull request that a cached repository knows."""
     root = folder / "refs"
     found = (path for path in root.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): path.read_text().strip() for path in found}
+    return {path.relative_to(root).as_posix(): read_file(path).decode().strip() for path in found}
 
 
 class CachedModel(NamedTuple):

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
-from zipfile import is_zipfile
+from typing import Any, BinaryIO
+from zipfile import ZIP_STORED, ZipFile, is_zipfile
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from carlab.backbones.contents import kind_of
+from carlab.backbones.bounds import check_config, check_size
+from carlab.backbones.contents import MOST_WEIGHTS, kind_of
 from carlab.errors import BackboneError, CarlabError, reason
+from carlab.files.opening import open_file
 
 SHA256 = re.compile("[0-9a-f]{64}")
 CODE = re.compile(r"GLOBAL (\S+)")
@@ -74,6 +76,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     Raises BackboneError if it is broken, or a pickle that asks for anything but tensors; none of it is run.
     """
     try:
+        with open_file(path, MOST_WEIGHTS) as stream:
+            check_stored(stream)
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():  # of pickle protocols; what cannot be read is an error
@@ -93,6 +97,14 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
             "save the model's state_dict there"
         )
     return dict(tensors)
+
+
+def check_stored(stream: BinaryIO) -> None:
+    """Raise ValueError for a zip of compressed parts: torch writes none, and they may unpack to anything."""
+    if is_zipfile(stream):
+        packed = [part.filename for part in ZipFile(stream).infolist() if part.compress_type != ZIP_STORED]
+        if packed:
+            raise ValueError(f"{packed[0]} is compressed")
 
 
 def build(
@@ -116,9 +128,12 @@ def build(
         Where they come from, for messages.
     """
     with loading(checkpoint):
+        made = cls.config_class.from_dict(config) if isinstance(config, Mapping) else config
+        check_config(made)
+        check_size(cls, made, tensors)
         model, report = cls.from_pretrained(
             None,
-            config=cls.config_class.from_dict(config) if isinstance(config, Mapping) else config,
+            config=made,
             state_dict=dict(tensors),
             dtype=dtype,
             output_loading_info=True,
@@ -162,8 +177,12 @@ def quiet() -> Iterator[None]:
 def _check_weights(name: str, model: Any, report: Mapping[str, Any]) -> None:
     missing = sorted(map(str, report["missing_keys"]))
     misshapen = sorted(f"{key} {tuple(got)} for {tuple(due)}" for key, got, due in report["mismatched_keys"])
+    large = {key: weight for key, weight in model.named_parameters() if weight.ndim > 1}
+    empty = [key for key, weight in large.items() if not weight.any()]
     broken = [key for key, weight in model.state_dict().items() if not weight.isfinite().all()]
     problems = {"lacks": missing, "has another shape in": misshapen, "has NaN or infinity in": broken}
+    if 2 * len(empty) > len(large):  # one that was never trained may be
+        problems["has nothing but zeros in"] = empty
     for problem, keys in problems.items():
         if keys:
             raise BackboneError(
@@ -177,6 +196,6 @@ def _described(weights: Path) -> str:
     commit = f" at {weights.parent.name[:8]}" if weights.parent.parent.name == "snapshots" else ""
     digest = weights.resolve().name
     if not SHA256.fullmatch(digest):
-        with weights.open("rb") as stream:
+        with open_file(weights, MOST_WEIGHTS) as stream:
             digest = file_digest(stream, "sha256").hexdigest()
     return f"{weights.name}{commit} sha256 {digest}"

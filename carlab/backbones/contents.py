@@ -1,10 +1,14 @@
 """Which files make a checkpoint, and whether they are whole. Reads neither weights nor network."""
 
-import json
+import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 from zipfile import is_zipfile
+
+from carlab.files.archive import read_header
+from carlab.files.opening import open_file, read_file
+from carlab.files.schema import parse_plain
 
 INDEX = ".index.json"
 """Ending of a file that names the shards of the weights."""
@@ -32,8 +36,8 @@ SMALL_FILES = (
     *TOKENIZER_NOTES,
     *PREPROCESSORS,
 )
-HEADER_LIMIT = 100_000_000
-"""Bytes of a safetensors header, by its specification."""
+MOST_WEIGHTS = 2**40
+"""Bytes of a file of weights."""
 TAIL = 64
 """Bytes in which the end of a JSON text is sought."""
 
@@ -140,36 +144,26 @@ def is_whole(name: str, path: Path) -> bool:
     `name` says what the file is: caches of old name files by hashes.
     """
     try:
-        size = path.stat().st_size
-        with path.open("rb") as stream:
+        with open_file(path, MOST_WEIGHTS) as stream:
+            size = os.fstat(stream.fileno()).st_size
             if name.endswith(".safetensors"):
-                return size == _safetensors_size(stream)
+                return size == read_header(stream).size
             if name.endswith(".bin"):  # the pickles of torch before 1.6 have no end to look at
                 return is_zipfile(stream) or (stream.seek(0) == 0 and stream.read(1) == b"\x80")
             if name.endswith(".json"):
                 stream.seek(max(size - TAIL, 0))
                 return stream.read().rstrip().endswith((b"}", b"]"))
             return size > 0
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError):
         return False
 
 
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file, None if it is not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return parse_plain(read_file(path))
+    except (OSError, ValueError):
         return None
-
-
-def _safetensors_size(stream: BinaryIO) -> int:
-    """Return the bytes that a safetensors file must have, by its header."""
-    header = int.from_bytes(stream.read(8), "little")
-    if header > HEADER_LIMIT:
-        return -1
-    tensors = json.loads(stream.read(header))
-    ends = [tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"]
-    return 8 + header + max(ends, default=0)
 
 
 def _weights_lacking(files: Mapping[str, Path], kind: str) -> str:

@@ -20,6 +20,7 @@ from carlab.backbones.cached import cache_folders, repository_folder
 from carlab.backbones.checkpoint import SHA256
 from carlab.backbones.contents import (
     INDEX,
+    MOST_WEIGHTS,
     SMALL_FILES,
     TOKENIZER,
     WEIGHTS_OF,
@@ -32,6 +33,7 @@ from carlab.backbones.contents import (
     small_files,
 )
 from carlab.errors import BackboneError
+from carlab.files.opening import open_file
 from carlab.trace.show import size_text
 
 HUB_SECONDS = 6.0
@@ -287,7 +289,7 @@ def _check_sum(file: RemoteFile, partial: Path) -> None:
     """Delete what is not what the hub has, and say so. Files that the hub does not hash are not checked."""
     right = _size(partial) == file.size
     if right and SHA256.fullmatch(file.etag):
-        with partial.open("rb") as stream:
+        with open_file(partial, MOST_WEIGHTS) as stream:
             right = file_digest(stream, "sha256").hexdigest() == file.etag
     if not right:
         partial.unlink()

@@ -18,7 +18,7 @@ from carlab.backbones.cached import (
 from carlab.backbones.checkpoint import Checkpoint
 from carlab.backbones.contents import Contents, kind_of
 from carlab.backbones.download import Download, plan
-from carlab.errors import BackboneError, reason
+from carlab.errors import BackboneError, quoted, reason
 
 OFFLINE_FLAGS = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 
@@ -49,7 +49,7 @@ class Family(NamedTuple):
         if self.kinds and kind not in self.kinds:
             raise BackboneError(
                 f"expected a {self.name} checkpoint of type {', '.join(self.kinds)}, got {kind!r} "
-                f"in {name!r}; {self.ways_out}"
+                f"in {quoted(name)}; {self.ways_out}"
             )
 
 
@@ -64,8 +64,8 @@ def find_checkpoint(name: str, family: Family = ANY) -> Checkpoint:
 
     Raises BackboneError if there is none, it is of another family, or the hub cannot be reached or refuses.
     """
-    folder = Path(name).expanduser()
-    if name and folder.is_dir():
+    folder = Path(os.path.expanduser(name))
+    if name and os.path.isdir(folder):
         here = Snapshot({path.name: path for path in folder.iterdir()}, folder)
         return _checked(name, here, here.contents(), family)
     found = _cached(name, family)
@@ -128,7 +128,7 @@ def split_name(name: str, family: Family = ANY) -> tuple[str, str]:
     if len(repository.split("/")) != 2 or repository.startswith((".", "/", "~")):
         raise BackboneError(
             f'expected "{family.stand_in}", a folder that exists, or a hub name like "{family.example}", '
-            f"got {name!r}; run `carlab models` to see what can be loaded here"
+            f"got {quoted(name)}; run `carlab models` to see what can be loaded here"
         )
     return repository, revision
 
@@ -150,7 +150,7 @@ def _checked(name: str, snapshot: Snapshot, contents: Contents, family: Family) 
         family.check(name, kind_of(contents.config))
     if contents.lacking:
         raise BackboneError(
-            f"expected a whole {family.name} checkpoint, got {name!r} without "
+            f"expected a whole {family.name} checkpoint, got {quoted(name)} without "
             f"{' and '.join(contents.lacking)}; {family.ways_out}"
         )
     return snapshot.checkpoint(name, contents)
@@ -165,7 +165,7 @@ def _explained(name: str, family: Family, note: str = "") -> Iterator[None]:
         raise
     except Exception as error:  # OSError, httpx's errors, huggingface_hub's, and what a wrong answer causes
         raise BackboneError(
-            f"expected {name!r} from the model hub, got nothing ({_why(error, name)}{note}); "
+            f"expected {quoted(name)} from the model hub, got nothing ({_why(error, name)}{note}); "
             f"{family.ways_out}"
         ) from error
 

@@ -14,6 +14,7 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from carlab.backbones.checkpoint import Checkpoint, build, quiet
 from carlab.backbones.clip import Clip, read_tokenizer
+from carlab.backbones.vit import checked_pixels
 from carlab.errors import BackboneError, reason
 
 PARTS = {
@@ -63,8 +64,9 @@ def load(checkpoint: Checkpoint, *, device: torch.device, dtype: torch.dtype, **
     model = build(CLIPModel, config, convert_tensors(checkpoint), checkpoint, dtype)
     tokenizer = read_tokenizer(checkpoint, config.text_config.vocab_size)
     pixels = {"mean": OPENAI_CLIP_MEAN, "std": OPENAI_CLIP_STD} | checkpoint.config.get("preprocess_cfg", {})
-    mean, std = tuple(pixels["mean"]), tuple(pixels["std"])
-    return Clip.frozen(checkpoint, model, device=device, tokenizer=tokenizer, mean=mean, std=std, **options)
+    return Clip.frozen(
+        checkpoint, model, device=device, tokenizer=tokenizer, **checked_pixels(pixels), **options
+    )
 
 
 @quiet()

@@ -9,7 +9,7 @@ import torch
 from carlab.backbones.base import FrozenVlm
 from carlab.backbones.checkpoint import loading
 from carlab.backbones.hub import Family, find_checkpoint
-from carlab.errors import SettingError, check_choice
+from carlab.errors import SettingError, check_choice, check_text, quoted
 
 OFFLINE = "offline"
 DTYPES = ("float32", "bfloat16", "float16", "float64")
@@ -42,6 +42,7 @@ def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **o
     options
         Fields of the backbone, such as `max_side=512`.
     """
+    check_text("a backbone", name)
     place = check_device(device)
     check_choice("a dtype", dtype, DTYPES)
     if dtype == "float16" and place.type == "cpu":
@@ -62,6 +63,7 @@ def load_backbone(name: str, *, device: str = "cpu", dtype: str = "float32", **o
 
 def check_device(device: str) -> torch.device:
     """Return the torch device if it can be used on this machine."""
+    check_text("a device", device)
     try:
         place = torch.device(device)
         torch.empty(0, device=place)
@@ -69,6 +71,7 @@ def check_device(device: str) -> torch.device:
         usable = ["cpu"] + [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         usable += ["mps"] if torch.backends.mps.is_available() else []
         raise SettingError(
-            f"expected a device of this machine ({', '.join(usable)}), got {device!r}; choose one of them"
+            f"expected a device of this machine ({', '.join(usable)}), got {quoted(device)}; "
+            "choose one of them"
         ) from error
     return place

@@ -5,7 +5,7 @@ and a function `load`. See `clip` and `siglip`.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil
@@ -26,10 +26,12 @@ from carlab.backbones.base import (
     cached_embeddings,
     weights_digest,
 )
+from carlab.backbones.bounds import Pixels
 from carlab.backbones.checkpoint import Checkpoint
 from carlab.cache import Cache
 from carlab.errors import BackboneError
 from carlab.files.pictures import resize
+from carlab.files.schema import convert
 from carlab.files.shapes import Image
 from carlab.hooks import timed
 
@@ -279,7 +281,13 @@ def read_pixels(kind: Any, checkpoint: Checkpoint) -> dict[str, tuple[float, ...
     processor = kind.from_pretrained(str(checkpoint.folder), local_files_only=True)
     scale = 255 * processor.rescale_factor
     statistics = {"mean": processor.image_mean, "std": processor.image_std}
-    return {name: tuple(value / scale for value in values) for name, values in statistics.items()}
+    return checked_pixels({name: [value / scale for value in values] for name, values in statistics.items()})
+
+
+def checked_pixels(statistics: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
+    """Return mean and std of three channels; ValueError if they are no numbers, or a deviation is 0."""
+    pixels = convert(statistics, Pixels)
+    return {"mean": pixels.mean, "std": pixels.std}
 
 
 def beside(checkpoint: Checkpoint, *names: str) -> Path:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from carlab.errors import SettingError
+from carlab.errors import SettingError, as_list, check_text
 from carlab.settings import SETTINGS, SWITCH, WITHOUT_RECURRENCE
 
 NAMES = ("recurrence", *SETTINGS)
@@ -27,7 +27,8 @@ def variants(grid: Sequence[str], *, each: bool = False) -> list[Variant]:
     setting is unknown or repeated, or a value is not allowed.
     """
     axes: dict[str, list[tuple[str, str]]] = {}
-    for text in grid:
+    for text in as_list(grid, "settings such as theta=.3,.4", SettingError):
+        check_text("a setting such as theta=.3,.4", text)
         name, equals, values = text.partition("=")
         points = [(name, value) for value in values.split(",") if value]
         if not equals or not points or name in axes or len(set(points)) < len(points):

@@ -12,7 +12,7 @@ from tabulate import tabulate
 from carlab.errors import RunError, SettingError
 from carlab.evaluate.summary import Summary, difference
 from carlab.metrics.intervals import percent, shown
-from carlab.trace.show import text_table
+from carlab.trace.show import printable, text_table
 
 MOST_COLUMNS = 6
 """Runs whose classes are listed side by side."""
@@ -25,6 +25,11 @@ class Table(NamedTuple):
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
 
+    def printable(self) -> "Table":
+        """Return the table without control characters: a manifest or folder name may hold any."""
+        rows = [[printable(cell) for cell in row] for row in self.rows]
+        return Table(printable(self.title), [printable(cell) for cell in self.head], rows)
+
 
 def tables(runs: Sequence[Summary]) -> list[Table]:
     """Return scores with intervals, differences to the first run, kept classes by step, and IoU by class."""
@@ -35,7 +40,7 @@ def tables(runs: Sequence[Summary]) -> list[Table]:
     if all(run.protocol.kind == "semantic" for run in runs):
         found.append(_kept_table(runs, names))
         found += [_class_table(runs, names)] if len(runs) <= MOST_COLUMNS else []
-    return found
+    return [table.printable() for table in found]
 
 
 def run_names(runs: Sequence[Summary]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt16
 
 from carlab.datasets.protocol import Dataset
+from carlab.errors import RunError, quoted
 from carlab.evaluate.engine import Engine, Here
 from carlab.evaluate.folder import IGNORED, RunFolder, claimed
 from carlab.evaluate.keep import Keeper
@@ -41,8 +42,8 @@ def evaluate(
 
     An image that raises anything, such as an error of memory, is recorded as failed, and the run goes on.
 
-    Raises RunError if a folder holds a run of other settings, or is locked by another process; SettingError
-    if a change or `keep_traces` is not possible.
+    Raises RunError if a folder holds a run of other settings or data, or is locked by another process;
+    SettingError if a change or `keep_traces` is not possible.
 
     Parameters
     ----------
@@ -72,6 +73,8 @@ def evaluate(
             for plan, manifest in zip(plans, session.manifests, strict=True)
         ]
         records = [(folder, list(folder.records(ids))) for folder in folders]
+        for folder, existing in records:
+            check_unchanged(dataset, folder, existing)
         keepers = [Keeper.of(folder, keep_traces, existing) for folder, existing in records]
         running = [Running(folder, existing) for folder, existing in records]
         tasks = missing(folders, ids)
@@ -85,6 +88,19 @@ def evaluate(
             if progress is not None:
                 progress(left, outcome, running[outcome.variant].headline)
         return [Summary.of(folder, ids) for folder in folders]
+
+
+def check_unchanged(dataset: Dataset, folder: RunFolder, records: Sequence[Mapping[str, Any]]) -> None:
+    """Raise RunError if the image or truth of a record is another one by now: no run is of old and new data.
+
+    Records without a digest, which earlier versions wrote, are not checked.
+    """
+    for record in records:
+        if "digest" in record and dataset.find(record["id"]).digest() != record["digest"]:
+            raise RunError(
+                f"expected the data that the run in {quoted(folder.path)} has scored, got another image or "
+                f"truth of {quoted(record['id'])}; restore it, or choose another --out"
+            )
 
 
 def missing(folders: Sequence[RunFolder], ids: Sequence[str]) -> list[Task]:

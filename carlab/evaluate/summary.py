@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import numpy as np
 from jaxtyping import Num
 
-from carlab.errors import RunError
+from carlab.errors import RunError, quoted
 from carlab.evaluate.folder import RunFolder
 from carlab.metrics import referring, semantic
 from carlab.metrics.intervals import Interval, Terms, interval, paired_interval
@@ -159,10 +159,8 @@ def difference(a: Summary, b: Summary, name: str) -> Interval:
 
 def record_tally(data: Mapping[str, Any], record: Mapping[str, Any]) -> Tally:
     """Return the pixel counts of one image of a semantic run."""
-    counts = np.zeros([len(data["classes"]) + 1] * 2, dtype=np.int64)
-    for true, predicted, pixels in record["confusion"]:
-        counts[true, predicted] = pixels
-    return semantic.tally(counts)
+    triples = np.array(record["confusion"], dtype=np.int64).reshape(-1, 3)
+    return semantic.tally_of(*triples.T, classes=len(data["classes"]))
 
 
 def _label_rows(data: Mapping[str, Any], records: Records) -> Counts:
@@ -203,7 +201,12 @@ def _video_rows(data: Mapping[str, Any], records: Records) -> Counts:
     for record in records:
         videos[record["video"]].append((record["j"], record["f"]))
     rows = np.zeros((len(videos), 3, 2))
-    for row, frames in zip(rows, videos.values(), strict=True):
+    for (name, frames), row in zip(videos.items(), rows, strict=True):
+        if len({len(j) for j, _ in frames}) > 1:
+            raise RunError(
+                f"expected the same objects in every frame of {quoted(name)}, got different numbers; "
+                "run it again into another --out"
+            )
         j, f = np.mean(frames, axis=0)
         row[:] = [((j + f).sum() / 2, len(j)), (j.sum(), len(j)), (f.sum(), len(f))]
     return rows.reshape(len(videos), 6), _ratios(("J&F", "J", "F"))

@@ -77,6 +77,7 @@ def trace_content(
         "threshold": finite(trace.threshold),
         "eta": mask_threshold(trace),
         "scores": [[finite(score) for score in row] for row in trace.scores.tolist()],
+        "close": [list(call) for call in trace.close_calls],
         "drops": [[drop.query, drop.step, finite(drop.margin)] for drop in trace.drops],
         "steps": [_step(step, named, pictures) for step in trace.steps],
         "stop": shorten(trace.stop),

@@ -44,24 +44,47 @@ def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
     ('1. cat', '2. dog', '3. sofa')
     """
     value, active = recorded(trace, t, name), trace.steps[t].active
-    axes, grid = PROBES[name].axes if name in PROBES else "", trace.steps[t].cams.shape[1:]
+    axes, grid = axes_of(trace, t, name), trace.steps[t].cams.shape[1:]
     if not value.size:
         text, hidden = f"no values: {' x '.join(map(str, value.shape))}", {"visible": False}
         chart = blank(120, annotations=[{"text": text, "showarrow": False}], xaxis=hidden, yaxis=hidden)
-    elif axes == "n n" and value.shape[0] == grid[0] * grid[1]:
+    elif axes == "n n":
         chart = _relations_chart(value[token].reshape(grid), token)
-    elif axes.endswith("i j") and value.ndim == 3:
+    elif axes.endswith("i j"):
         chart = maps_chart(*_rows(trace, t, axes, value))
     elif value.ndim == 1:
         chart = _bars_chart(*_rows(trace, t, axes, value))
-    elif axes == "m h w" and value.ndim == 3:
+    elif axes == "m h w":
         chart = picture_figure(paint(shrink(trace.image, SCREEN_SIDE), stacked(value), 0.5))
-    elif value.ndim == 4 and value.shape[-1] == 3:
+    elif axes == "q s s 3":
         queries = active if len(active) == len(value) else np.arange(len(value))  # an edit may drop some
         chart = picture_figure(mosaic(value[:MOST_NAMED], queries[:MOST_NAMED], SCREEN_SIDE))
     else:
         chart = _table_chart(value)
     return chart
+
+
+def axes_of(trace: Trace, t: int, name: str) -> str:
+    """Return the axes of a recorded probe by `PROBES`; "" where its value has others, as a file may.
+
+    Parameters
+    ----------
+    trace, t, name
+        The step, from 0, and the probe.
+
+    Examples
+    --------
+    >>> probed = replace(trace, probes={"filter.scores": np.zeros((2, 2)), "cam.background": np.zeros(1)})
+    >>> axes_of(probed, 0, "filter.scores"), axes_of(probed, 0, "cam.background")
+    ('', 'B')
+    """
+    axes, shape = PROBES[name].axes if name in PROBES else "", recorded(trace, t, name).shape
+    rows, columns = trace.steps[t].cams.shape[1:]
+    known = {"3": 3, "n": rows * columns, "i": rows, "j": columns}
+    fits = len(axes.split()) == len(shape) and all(
+        known.get(letter, length) == length for letter, length in zip(axes.split(), shape, strict=True)
+    )
+    return axes if fits else ""
 
 
 def recorded(trace: Trace, t: int, name: str) -> Shaped[np.ndarray, "..."]:

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from carlab.errors import ImageError, quoted, reason
+from carlab.errors import ImageError, as_list, quoted, reason
 from carlab.files.opening import open_file
 
 T = TypeVar("T")
@@ -114,12 +114,7 @@ def list_images(paths: Iterable[str | os.PathLike[str]] | Any) -> list[Path]:
     """
     if isinstance(paths, str | bytes | os.PathLike):
         raise ImageError(f"expected a list of paths, got one path; write [{quoted(paths)}]")
-    try:
-        paths = list(paths)
-    except TypeError as error:
-        raise ImageError(
-            f"expected a list of paths, got {type(paths).__name__}; write ['image.jpg']"
-        ) from error
+    paths = as_list(paths, "paths", ImageError)
     found = [image for path in paths for image in _expanded(path)]
     if not found:
         raise ImageError("expected at least one path, got an empty list; name a file or a folder")

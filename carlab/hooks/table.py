@@ -8,7 +8,7 @@ p templates, s classifier input side, h w image rows and columns, m regions.
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from carlab.errors import ProbeError
+from carlab.errors import ProbeError, described
 
 
 class ProbeInfo(NamedTuple):
@@ -48,10 +48,12 @@ PROBES: dict[str, ProbeInfo] = {
 def check_patterns(patterns: tuple[str, ...], *, exact: bool = False) -> tuple[str, ...]:
     """Return `patterns` if each names a probe, otherwise raise ProbeError."""
     for pattern in patterns:
-        known = pattern in PROBES if exact else any(fnmatchcase(name, pattern) for name in PROBES)
+        known = isinstance(pattern, str) and (
+            pattern in PROBES if exact else any(fnmatchcase(name, pattern) for name in PROBES)
+        )
         if not known:
             raise ProbeError(
-                f"expected the name{'' if exact else ' or pattern'} of a probe, got {pattern!r}; "
+                f"expected the name{'' if exact else ' or pattern'} of a probe, got {described(pattern)}; "
                 f"the probes are {', '.join(PROBES)}"
             )
     return patterns

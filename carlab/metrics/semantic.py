@@ -7,7 +7,7 @@ a label are predicted 0.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 
 from carlab.datasets.protocol import IGNORE
 from carlab.files.shapes import LabelMap
@@ -40,6 +40,29 @@ def confusion(truth: LabelMap, labels: LabelMap, classes: int) -> Int64[np.ndarr
 def tally(counts: Int64[np.ndarray, "k k"]) -> Tally:
     """Return the counts of a confusion matrix that the scores need."""
     return Tally(np.diagonal(counts).copy(), counts.sum(1), counts.sum(0), counts[:, 0].copy())
+
+
+def tally_of(
+    true: Int64[np.ndarray, " n"],
+    predicted: Int64[np.ndarray, " n"],
+    pixels: Int64[np.ndarray, " n"],
+    *,
+    classes: int,
+) -> Tally:
+    """Return the counts of a confusion matrix that is given as labels, true and predicted, and pixels.
+
+    >>> tally_of(np.array([0, 1]), np.array([0, 0]), np.array([5, 2]), classes=1).missed
+    array([5, 2])
+    """
+
+    def by(
+        labels: Int64[np.ndarray, " n"], counted: Bool[np.ndarray, " n"] | bool
+    ) -> Int64[np.ndarray, " k"]:
+        total = np.zeros(classes + 1, dtype=np.int64)
+        np.add.at(total, labels, np.where(counted, pixels, 0))
+        return total
+
+    return Tally(by(true, true == predicted), by(true, True), by(predicted, True), by(true, predicted == 0))
 
 
 def label_iou(counts: Tally) -> Float[np.ndarray, " k"]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float32, Int, UInt8
 
-from carlab.errors import SettingError
+from carlab.errors import BackboneError, SettingError
 from carlab.files.shapes import Image, Maps, Mask, Masks
 from carlab.photo import Photo
 
@@ -103,7 +103,7 @@ class Refiner(Protocol):
 
 
 def check_returned(stage: Any, what: str, value: Any, dtype: str, shape: Sequence[int | None]) -> None:
-    """Raise SettingError unless a stage returned an array of this type and shape.
+    """Raise SettingError unless a stage returned an array of this type and shape; BackboneError for NaN.
 
     Parameters
     ----------
@@ -129,7 +129,7 @@ def check_returned(stage: Any, what: str, value: Any, dtype: str, shape: Sequenc
         and len(value.shape) == len(shape)
         and all(most in (None, length) for length, most in zip(value.shape, shape, strict=True))
     ):
-        return
+        return check_finite(stage, what, value)
     name = getattr(stage, "__name__", type(stage).__name__)
     sides = ", ".join("any" if length is None else str(length) for length in shape)
     got = f"a {type(value).__name__}"
@@ -139,6 +139,27 @@ def check_returned(stage: Any, what: str, value: Any, dtype: str, shape: Sequenc
         f"expected {what} as a {dtype} array of shape ({sides}{',' if len(shape) == 1 else ''}) from {name}, "
         f"got {got}; change what that stage returns, see carlab/stages/base.py"
     )
+
+
+def check_finite(stage: Any, what: str, value: np.ndarray) -> None:
+    """Raise BackboneError if a stage returned NaN or infinity.
+
+    Parameters
+    ----------
+    stage, what, value
+        As `check_returned` takes them.
+
+    Examples
+    --------
+    >>> check_finite(None, "scores", np.array([0.2, 0.8]))
+    """
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        name = getattr(stage, "__name__", type(stage).__name__)
+        model = getattr(getattr(stage, "backbone", None), "name", "")
+        raise BackboneError(
+            f"expected finite {what}, got NaN or infinity from {name}{f' with {model}' if model else ''}; "
+            "use float32, or get the weights again: carlab check says what is wrong with a model"
+        )
 
 
 def checked_proposal(stage: Any, proposal: Any, queries: int) -> Proposal:

@@ -11,11 +11,11 @@ from jaxtyping import Float, Float32, Int, UInt8
 from scipy.special import expit, softmax
 
 from carlab.backbones.base import FrozenVlm, SigmoidVlm
-from carlab.errors import BackboneError, SettingError, check_choice
+from carlab.errors import SettingError, check_choice
 from carlab.files.pictures import resize
 from carlab.hooks import as_numpy, probe
 from carlab.queries import CLASSIFIER_TEMPLATES, check_template
-from carlab.stages.base import SCORE_KINDS
+from carlab.stages.base import SCORE_KINDS, check_finite
 
 FITS = ("squash", "pad", "crop")
 ENSEMBLES = ("embeddings", "probabilities")
@@ -93,7 +93,9 @@ class TemplateClassifier:
         texts = [template.replace("{}", query) for template in self.templates for query in queries]
         embedded = as_numpy(self.backbone.encode_text(texts)).reshape(len(self.templates), len(queries), -1)
         if self.ensemble == "embeddings":
-            embedded = mean_direction(embedded)
+            with np.errstate(invalid="ignore", divide="ignore"):  # of embeddings that are zero
+                embedded = mean_direction(embedded)
+        check_finite(self, "text embeddings", embedded)
         return np.asarray(probe("classify.texts", embedded.astype(np.float32)))
 
     def preprocess(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "s s 3"]:
@@ -116,11 +118,7 @@ class TemplateClassifier:
     def encode_images(self, images: UInt8[np.ndarray, "m s s 3"]) -> Float32[np.ndarray, "m d"]:
         """Embed images that `preprocess` returned; BackboneError if the model returns NaN or infinity."""
         embeddings = self.backbone.encode_images(images, skip_blocks=self.skip_blocks).float().cpu().numpy()
-        if not np.isfinite(embeddings).all():
-            raise BackboneError(
-                f"expected finite image embeddings, got NaN or infinity from {self.backbone.name}; "
-                "use float32, or load the weights again"
-            )
+        check_finite(self, "image embeddings", embeddings)
         return embeddings
 
     def __call__(

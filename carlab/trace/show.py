@@ -313,8 +313,25 @@ def notes(trace: "Trace") -> tuple[str, ...]:
     Parameters
     ----------
     trace
-        Of a run by softmax with one query: its score is 1, whatever the image shows.
+        Of a run by softmax with one query: its score is 1, whatever the image shows. Of a run with close
+        calls (`Trace.close_calls`): on another machine they may end the other way.
     """
+    return (*_alone(trace), *_close(trace))
+
+
+def _close(trace: "Trace") -> tuple[str, ...]:
+    calls = trace.close_calls
+    if not calls:
+        return ()
+    names = ", ".join(f"{shorten(trace.queries[query])} at step {step + 1}" for query, step in calls[:3])
+    more = f" and {len(calls) - 3} more" if len(calls) > 3 else ""
+    return (
+        f"a close call: {names}{more}: so near the threshold that rounding decides, which differs with batch "
+        "size, threads and device",
+    )
+
+
+def _alone(trace: "Trace") -> tuple[str, ...]:
     score = setting_in(trace.settings, "classifier", "score")
     if len(trace.queries) > 1 or score == "sigmoid" or not (trace.scores == 1).all():
         return ()

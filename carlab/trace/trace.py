@@ -32,6 +32,8 @@ TRACE_FORMAT = 1
 
 STEP_ARRAYS = ("active", "cams", "masks", "prompted", "probs", "kept")
 MAPPINGS = ("settings", "provenance", "seconds", "passes")
+CLOSE = 1e-4
+"""Largest distance of a score from the threshold that another batch size or number of threads may cross."""
 COST = ("seconds", "step_seconds", "passes")
 """Metadata that may differ between two equal traces: what a run cost, not what it computed."""
 
@@ -179,9 +181,9 @@ class Trace:
         >>> trace["cat"].shape, trace["dog"].any()
         ((48, 70), np.False_)
         """
-        if query not in self.queries:
+        if not isinstance(query, str) or query not in self.queries:
             names = ", ".join(map(quoted, self.queries[:8])) + (", ..." if len(self.queries) > 8 else "")
-            raise QueryError(f"expected a query out of {names}, got {query!r}; run again with it")
+            raise QueryError(f"expected a query out of {names}, got {described(query)}; run again with it")
         place = np.flatnonzero(self.survivors == self.queries.index(query))
         return np.asarray(self.refined[place].any(axis=0))
 
@@ -219,6 +221,16 @@ class Trace:
             for query, score, kept in zip(step.active, step.scores, step.kept, strict=True)
             if not kept
         )
+
+    @property
+    def close_calls(self) -> tuple[tuple[int, int], ...]:
+        """Query and step of every score within `CLOSE` of the threshold: rounding decides whether it is kept.
+
+        >>> trace.close_calls
+        ()
+        """
+        places = np.argwhere(np.abs(self.scores - self.threshold) < CLOSE)
+        return tuple((int(query), int(step)) for step, query in places)
 
     @property
     def labels(self) -> Int[np.ndarray, "h w"]:

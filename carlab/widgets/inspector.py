@@ -8,7 +8,7 @@ import numpy as np
 import traitlets
 
 from carlab.figures.content import trace_content
-from carlab.figures.inspection import probe_figure, recorded
+from carlab.figures.inspection import axes_of, probe_figure, recorded
 from carlab.hooks import PROBES
 from carlab.widgets.base import TraceWidget, html, rows, unobserved
 from carlab.widgets.chart import Chart
@@ -77,7 +77,7 @@ class ProbeInspector(TraceWidget):
             self._mark(None)
             return
         value = recorded(self.trace, self.step, self.probe)
-        relates = self.probe in PROBES and PROBES[self.probe].axes == "n n"
+        relates = axes_of(self.trace, self.step, self.probe) == "n n"
         token = min(self.token, len(value) - 1) if relates else None
         self.figure = probe_figure(self.trace, self.step, self.probe, token or 0)
         self.chart.layout.display = None

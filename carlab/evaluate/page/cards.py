@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Int
 
 from carlab.datasets.layout import read_index
+from carlab.errors import RunError, quoted
 from carlab.evaluate.folder import IGNORED
 from carlab.evaluate.page.sections import PageRun
 from carlab.evaluate.scoring import PassTrace, merged_labels
@@ -94,8 +95,10 @@ def make_cards(runs: Sequence[PageRun]) -> Cards:
     images: dict[tuple[str, str], list[Place]] = {}
     for run in runs:
         for record in run.summary.records:
-            kept = [(run, record)] if run.folder.trace(record["id"]).exists() else []
-            images.setdefault((run.summary.manifest["dataset"]["digest"], record["id"]), []).extend(kept)
+            kept = record["score"] is not None and run.folder.trace(record["id"]).exists()
+            images.setdefault((run.summary.manifest["dataset"]["digest"], record["id"]), []).extend(
+                [(run, record)] if kept else []
+            )
     scores = {
         key: np.mean([record["score"] for _, record in places]) for key, places in images.items() if places
     }
@@ -106,7 +109,9 @@ def make_cards(runs: Sequence[PageRun]) -> Cards:
 
 
 def _card(places: Sequence[Place]) -> Card:
-    passes = [_read_passes(*place) for place in places]
+    passes = [_checked_passes(*place) for place in places]
+    if len({parts[0].trace.image.shape for parts in passes}) > 1:
+        raise RunError("expected runs over the same images, got different sizes of one; compare other runs")
     first = passes[0][0].trace
     image = shrink(first.image, CARD_SIDE)
     run, record = places[0]
@@ -124,6 +129,21 @@ def _card(places: Sequence[Place]) -> Card:
         legend=_legend(places),
         views=views,
     )
+
+
+def _checked_passes(run: PageRun, record: Mapping[str, Any]) -> list[PassTrace]:
+    """Return the traces of an image; RunError if they are not those of its record."""
+    try:
+        parts = _read_passes(run, record)
+    except ValueError:  # a query that the record has not, or more of them
+        parts = []
+    same = {part.trace.image.shape for part in parts}
+    if len(same) != 1 or any(len(part.classes) != len(part.trace.queries) for part in parts):
+        raise RunError(
+            f"expected the traces of image {quoted(record['id'])} in {quoted(run.folder.path)}, got others; "
+            "delete them, or run again into another --out"
+        )
+    return parts
 
 
 def _read_passes(run: PageRun, record: Mapping[str, Any]) -> list[PassTrace]:

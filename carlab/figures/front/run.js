@@ -23,6 +23,10 @@ class Run {
   keptAt(step) { return this.steps[this.at(step)].active.filter(query => !this.isDropped(query, step)); }
 
   verdict(query, step) {
+    const close = this.close.some(call => call[0] === query && call[1] <= this.at(step));
+    return this.outcome(query, step) + (close ? ", a close call" : "");
+  }
+  outcome(query, step) {
     if (!this.isDropped(query, step)) return this.at(step) === this.last ? "kept" : "active";
     const margin = this.margin.get(query), at = `dropped at step ${this.dropStep.get(query) + 1}`;
     return margin === null || margin < -1e-6 ? at : `${at}, ${Math.max(margin, 0).toFixed(3)} below ${this.threshold.toFixed(3)}`;
