@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-browser notebooks figures lint package clean
+.PHONY: demo test test-browser torture notebooks figures lint package clean
 .DEFAULT_GOAL := test
 
 # Reinstalled when what to install changes, and only then.
@@ -24,6 +24,11 @@ test: .venv/installed
 test-browser: .venv/installed
 	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium) || true
 	$(BIN)/python -m pytest -q -rs -m browser tests/browser
+
+# Damaged traces, runs, references and images, any number of them: make torture INPUTS=1000000.
+INPUTS ?= 100000
+torture: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture --inputs $(INPUTS)
 
 # Runs the notebooks in place: what they show is what the code gives.
 notebooks: .venv/installed

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from carlab.errors import QueryError
+from carlab.errors import QueryError, invisible
 from carlab.queries import (
     BACKGROUNDS,
     CAM_TEMPLATE,
@@ -258,3 +258,31 @@ def test_bad_template_is_refused(template: object) -> None:
     with pytest.raises(QueryError) as caught:
         check_template(template)
     complaint(caught.value)
+
+
+@pytest.mark.parametrize("letter", ["\u3164", "\u115f", "\u1160", "\uffa0", "\u2800"])
+def test_letters_that_are_drawn_as_nothing_are_refused(letter: str) -> None:
+    """Alone, and inside a name: "cat" and "cat" with one would look the same."""
+    for text in (letter, f"cat{letter}", f"red{letter}car"):
+        with pytest.raises(QueryError, match=f"U\\+{ord(letter):04X}"):
+            check_queries([text])
+
+
+@pytest.mark.parametrize("text", ["\u200b\u200d", "\ufe0f", "\U000e0020 \U000e0021", "\u034f"])
+def test_names_of_nothing_but_invisible_letters_are_refused(text: str) -> None:
+    with pytest.raises(QueryError, match="only blanks"):
+        check_queries([text])
+
+
+def test_the_table_of_invisible_letters_is_unicodes() -> None:
+    regex = pytest.importorskip("regex")
+    known = regex.compile(r"\p{Default_Ignorable_Code_Point}")
+    odd = [code for code in range(0x110000) if invisible(chr(code)) != bool(known.match(chr(code)))]
+    assert not odd, [hex(code) for code in odd[:9]]
+
+
+def test_more_queries_or_letters_than_anyone_has() -> None:
+    with pytest.raises(QueryError, match="at most 10000 queries"):
+        check_queries(map(str, range(10_001)))
+    with pytest.raises(QueryError, match="at most 100000 letters"):
+        check_queries(["x" * 100_001])

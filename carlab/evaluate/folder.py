@@ -137,7 +137,7 @@ def claimed(path: str | os.PathLike[str], manifest: Mapping[str, Any]) -> Iterat
     content = json.dumps({"format": RUN_FORMAT, **manifest}, allow_nan=False, indent=1).encode()
     folder = RunFolder(as_path(path, "the folder of a run", RunError), read_manifest(content))
     file = folder.path / "manifest.json"
-    if not os.path.exists(file) and any(folder.images.glob("*")):
+    if not os.path.exists(file) and os.path.isdir(folder.images) and any(folder.images.iterdir()):
         raise RunError(
             f"expected a new folder or a run, got {quoted(path)} with images but no manifest.json; "
             "choose another --out"

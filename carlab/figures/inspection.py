@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
-from jaxtyping import Float32, Shaped
+from jaxtyping import Shaped
 from skimage.measure import block_reduce
 
 from carlab.errors import ProbeError
@@ -49,14 +49,14 @@ def probe_figure(trace: Trace, t: int, name: str, token: int = 0) -> go.Figure:
         text, hidden = f"no values: {' x '.join(map(str, value.shape))}", {"visible": False}
         chart = blank(120, annotations=[{"text": text, "showarrow": False}], xaxis=hidden, yaxis=hidden)
     elif axes == "n n":
-        chart = _relations_chart(value[token].reshape(grid), token)
+        chart = _relations_chart(value[token].reshape(grid).astype(np.float64), token)
     elif axes.endswith("i j"):
         chart = maps_chart(*_rows(trace, t, axes, value))
     elif value.ndim == 1:
         chart = _bars_chart(*_rows(trace, t, axes, value))
     elif axes == "m h w":
         chart = picture_figure(paint(shrink(trace.image, SCREEN_SIDE), stacked(value), 0.5))
-    elif axes == "q s s 3":
+    elif axes == "q s s 3" and value.dtype == np.uint8:
         queries = active if len(active) == len(value) else np.arange(len(value))  # an edit may drop some
         chart = picture_figure(mosaic(value[:MOST_NAMED], queries[:MOST_NAMED], SCREEN_SIDE))
     else:
@@ -177,7 +177,7 @@ def _bars_chart(values: Shaped[np.ndarray, " n"], names: Sequence[str]) -> go.Fi
     return figure.update_xaxes(tickangle=-40)
 
 
-def _relations_chart(row: Float32[np.ndarray, "i j"], token: int) -> go.Figure:
+def _relations_chart(row: Shaped[np.ndarray, "i j"], token: int) -> go.Figure:
     """Draw the relation of a patch to every other one, with a mark on the patch itself."""
     figure = blank(360)
     place = "row %{y}, column %{x}: %{z:.3g}<extra></extra>"

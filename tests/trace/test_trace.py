@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from carlab.errors import TraceError
+from carlab.figures.content import trace_content
 from carlab.files.archive import write_archive
 from carlab.trace import Trace
 from tests.traces import make_trace
@@ -245,3 +246,15 @@ def test_margins_are_those_of_the_threshold() -> None:
 def test_a_trace_cannot_be_hashed() -> None:
     with pytest.raises(TypeError, match="unhashable"):
         hash(make_trace())
+
+
+def test_scores_that_rounding_decides_are_close_calls() -> None:
+    trace = make_trace(theta=0.3, scores=(0.8, 0.3 - 5e-5))
+    assert trace.close_calls == ((2, 0), (1, 1))
+    (note,) = trace.notes
+    assert note.startswith("a close call: sofa at step 1, dog at step 2")
+    assert "close call" in str(trace) and "close call" in trace._repr_html_()
+    content = trace_content(trace)
+    assert content["close"] == [[2, 0], [1, 1]]
+    assert not make_trace(theta=0.3, scores=(0.8, 0.3 - 2e-4)).close_calls
+    assert not make_trace(theta=float("nan")).close_calls
