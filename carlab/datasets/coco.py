@@ -110,7 +110,7 @@ def coco_object_png(root: Path, split: str) -> Dataset:
 
 def read_instances(file: Path) -> Instances:
     """Read an annotation file; raise DatasetError if it lacks a table, or a row lacks a field."""
-    content = read_json(file, "COCO instances (images, annotations, categories)", _File)
+    content: _File = read_json(file, "COCO instances (images, annotations, categories)", _File)
     images = {row.id: row for row in sorted(content.images, key=lambda row: row.id)}
     categories = sorted(row.id for row in content.categories)
     return Instances(
@@ -142,7 +142,7 @@ def decode(region: Region, image: CocoImage) -> Mask:
     """Decode a region; raise DatasetError if it cannot be, or is of another size than the image."""
     shape = image.height, image.width
     try:
-        outline = parse(bytes(region.outline), list[Polygon] | RunLengths)  # type: ignore[arg-type]
+        outline = parse(bytes(region.outline), list[Polygon] | RunLengths)
         return _fill(outline, *shape) if isinstance(outline, list) else _run(outline, *shape)
     except ValueError as error:
         raise DatasetError(

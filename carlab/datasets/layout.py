@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
@@ -15,8 +15,6 @@ from carlab.files.images import load_labels
 from carlab.files.opening import MOST_JSON, read_file
 from carlab.files.schema import parse
 from carlab.files.shapes import LabelMap
-
-T = TypeVar("T")
 
 
 class Names(NamedTuple):
@@ -97,7 +95,7 @@ def read_lines(path: Path, what: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def read_json(path: Path, what: str, kind: type[T] | Any) -> T:
+def read_json(path: Path, what: str, kind: Any) -> Any:
     """Read a JSON file of this type (see `carlab.files.schema`)."""
     with reading(path, what):
         return parse(read_file(path, MOST_JSON), kind)

@@ -120,7 +120,7 @@ def read_version(content: bytes) -> Any:
 
 def read_manifest(content: bytes) -> Manifest:
     """Return a manifest; ValueError if it is none."""
-    manifest = convert(parse_plain(content), Manifest)
+    manifest: Manifest = convert(parse_plain(content), Manifest)
     data = manifest["dataset"]
     if "preset" not in manifest["provenance"]:
         raise ValueError("no preset in its provenance")

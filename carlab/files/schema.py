@@ -11,12 +11,10 @@ ValueError: Expected `int`, got `str` - at `$[...]`
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-
-T = TypeVar("T")
 
 DEPTH = 32
 """Most levels of nested lists and mappings."""
@@ -35,7 +33,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Text = Annotated[str, Meta(max_length=LONGEST)]
 
 
-def parse(content: bytes | str, kind: type[T] | Any) -> T:
+def parse(content: bytes | str, kind: Any) -> Any:
     """Return JSON as a value of this type; ValueError, in one short line, if it is none."""
     if isinstance(content, bytes):
         content = content.removeprefix(BOM)
@@ -47,7 +45,7 @@ def parse(content: bytes | str, kind: type[T] | Any) -> T:
         raise ValueError("nested too deeply") from None
 
 
-def convert(value: Any, kind: type[T] | Any) -> T:
+def convert(value: Any, kind: Any) -> Any:
     """Return a value of plain lists, mappings, texts and numbers as this type; ValueError if it is none."""
     try:
         return msgspec.convert(value, type=kind, strict=True)
@@ -59,7 +57,7 @@ def convert(value: Any, kind: type[T] | Any) -> T:
 
 def parse_plain(content: bytes | str) -> Any:
     """Return JSON of any form as lists, mappings, texts and finite numbers; ValueError if it is not plain."""
-    value: Any = parse(content, Any)  # type: ignore[arg-type]
+    value = parse(content, Any)
     _check_plain(value, DEPTH)
     return value
 
