@@ -25,10 +25,15 @@ test-browser: .venv/installed
 	command -v chromium >/dev/null || (apt-get update -qq && apt-get install -y -qq chromium) || true
 	$(BIN)/python -m pytest -q -rs -m browser tests/browser
 
-# Damaged traces, runs, references and images, any number of them: make torture INPUTS=1000000.
+# Damaged traces, runs, references and images, any number of them: make torture INPUTS=1000000. Guided by coverage too
+# where atheris can be installed.
 INPUTS ?= 100000
 torture: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture --inputs $(INPUTS)
+	$(BIN)/python -m pip install --quiet atheris || echo "No atheris for this Python: nothing is guided."
+	for reader in trace refs image; do \
+	! $(BIN)/python -c "import atheris" 2>/dev/null || \
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture.guided $$reader -runs=$(INPUTS) || exit 1; done
 
 # Runs the notebooks in place: what they show is what the code gives.
 notebooks: .venv/installed

@@ -12,7 +12,7 @@ from carlab.files.schema import Number, convert
 
 Width = Annotated[int, Meta(ge=1, le=65_536)]
 Layers = Annotated[int, Meta(ge=1, le=256)]
-Side = Annotated[int, Meta(ge=1, le=8192)]
+InputSide = Annotated[int, Meta(ge=1, le=8192)]
 Rows = Annotated[int, Meta(ge=1, le=4_000_000)]
 Positive = Annotated[float, Meta(gt=0, le=1e6)]
 SLACK = 1.1
@@ -30,8 +30,8 @@ class Tower(msgspec.Struct):
     num_hidden_layers: Layers = 1
     num_attention_heads: Width = 1
     num_channels: Annotated[int, Meta(ge=1, le=16)] = 3
-    image_size: Side = 8192
-    patch_size: Side = 1
+    image_size: InputSide = 8192
+    patch_size: InputSide = 1
     vocab_size: Rows = 1
     max_position_embeddings: Rows = 1
     eos_token_id: int = 0

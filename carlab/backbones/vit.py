@@ -286,7 +286,7 @@ def read_pixels(kind: Any, checkpoint: Checkpoint) -> dict[str, tuple[float, ...
 
 def checked_pixels(statistics: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
     """Return mean and std of three channels; ValueError if they are no numbers, or a deviation is 0."""
-    pixels = convert(statistics, Pixels)
+    pixels: Pixels = convert(statistics, Pixels)
     return {"mean": pixels.mean, "std": pixels.std}
 
 

@@ -177,10 +177,12 @@ def numbered(stem: str) -> Iterator[str]:
 
 def read_queries(path: Path | None) -> list[str]:
     """Return the lines of a text file that are not blank; QueryError if it is not UTF-8 text."""
+    from carlab.files.opening import read_file
+
     if path is None:
         return []
     try:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line for line in read_file(path).decode("utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise QueryError(
             f"expected a text file of queries, got {quoted(path)} ({reason(error)}); "

@@ -110,7 +110,7 @@ def coco_object_png(root: Path, split: str) -> Dataset:
 
 def read_instances(file: Path) -> Instances:
     """Read an annotation file; raise DatasetError if it lacks a table, or a row lacks a field."""
-    content = read_json(file, "COCO instances (images, annotations, categories)", _File)
+    content: _File = read_json(file, "COCO instances (images, annotations, categories)", _File)
     images = {row.id: row for row in sorted(content.images, key=lambda row: row.id)}
     categories = sorted(row.id for row in content.categories)
     return Instances(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
@@ -15,8 +15,6 @@ from carlab.files.images import load_labels
 from carlab.files.opening import MOST_JSON, read_file
 from carlab.files.schema import parse
 from carlab.files.shapes import LabelMap
-
-T = TypeVar("T")
 
 
 class Names(NamedTuple):
@@ -97,10 +95,6 @@ def read_lines(path: Path, what: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-@overload
-def read_json(path: Path, what: str, kind: type[T]) -> T: ...
-@overload
-def read_json(path: Path, what: str, kind: Any) -> Any: ...
 def read_json(path: Path, what: str, kind: Any) -> Any:
     """Read a JSON file of this type (see `carlab.files.schema`)."""
     with reading(path, what):

@@ -13,8 +13,8 @@ from carlab.files.images import MAX_PIXELS
 from carlab.files.opening import read_file
 from carlab.files.shapes import LabelMap
 
-NAME = "LabelMap"
-NUMBERS = ("double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
+VARIABLE = "LabelMap"
+MATLAB_NUMBERS = ("double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 """MATLAB's types of numbers."""
 MOST_MAT = 8 * MAX_PIXELS + 2**20
 """Bytes of a MATLAB file, packed or not: the largest label map in double precision."""
@@ -60,10 +60,12 @@ def _read_mat(path: Path, what: str) -> LabelMap:
     with reading(path, what):
         content = read_file(path, MOST_MAT)
         check_unpacked(content)
-        shape, kind = next((shape, kind) for name, shape, kind in whosmat(BytesIO(content)) if name == NAME)
-        if len(shape) != 2 or prod(shape) > MAX_PIXELS or kind not in NUMBERS:
-            raise ValueError(f"{NAME} of {kind} {shape}")
-        return whole_labels(loadmat(BytesIO(content), variable_names=[NAME])[NAME])
+        shape, kind = next(
+            (shape, kind) for name, shape, kind in whosmat(BytesIO(content)) if name == VARIABLE
+        )
+        if len(shape) != 2 or prod(shape) > MAX_PIXELS or kind not in MATLAB_NUMBERS:
+            raise ValueError(f"{VARIABLE} of {kind} {shape}")
+        return whole_labels(loadmat(BytesIO(content), variable_names=[VARIABLE])[VARIABLE])
 
 
 def check_unpacked(content: bytes) -> None:

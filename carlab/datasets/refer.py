@@ -38,7 +38,7 @@ class Reference(msgspec.Struct):
     sentences: Annotated[list[Sentence], Meta(max_length=10_000)]
 
 
-class Row(msgspec.Struct):
+class PlainRow(msgspec.Struct):
     """A sentence of a plain list."""
 
     image_id: Count
@@ -121,7 +121,7 @@ def coco_referring(root: Path, split: str) -> Dataset:
     file = home / "annotations" / f"referring_{split}.json"
     expressions = [
         Expression(tidy(row.sentence), row.image_id, str(row.ann_id), (row.ann_id,))
-        for row in read_json(file, "a list of image_id, ann_id and sentence", list[Row])
+        for row in read_json(file, "a list of image_id, ann_id and sentence", list[PlainRow])
     ]
     annotations = home / "annotations" / f"instances_{split}.json"
     return _grouped("coco-referring", split, expressions, annotations, home / split)

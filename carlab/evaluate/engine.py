@@ -107,11 +107,11 @@ def _outcome(dataset: Dataset, index: int, variant: int, results: Sequence[Resul
             _usable(dataset, queries, result)
             for (_, queries), result in zip(runs_of(dataset, sample), results, strict=True)
         ]
-        record = score(dataset, sample, made)
+        record = {"id": identity, "digest": sample.digest(), **score(dataset, sample, made)}
     except Exception as error:  # a truth that fills the memory, among others
         return failed(dataset, index, variant, failure(error))
     traces = tuple(trace for trace in made if trace is not None)
-    return Outcome(index, variant, {"id": identity, **record}, traces)
+    return Outcome(index, variant, record, traces)
 
 
 def failed(dataset: Dataset, index: int, variant: int, error: CarlabError) -> Outcome:

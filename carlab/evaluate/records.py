@@ -12,10 +12,10 @@ RUN_FORMAT = 1
 """Version of the layout; other versions are refused."""
 MOST_CLASSES = 20_000
 
-Names = Annotated[list[Text], Meta(max_length=MOST_CLASSES)]
-Pixels = Annotated[int, Meta(ge=0, le=2**32)]
-Pair = tuple[Pixels, Pixels]
-"""Pixels in common, and pixels in either."""
+ClassNames = Annotated[list[Text], Meta(max_length=MOST_CLASSES)]
+Area = Annotated[int, Meta(ge=0, le=2**32)]
+Pair = tuple[Area, Area]
+"""Area in common, and pixels in either."""
 Indices = Annotated[list[Count], Meta(max_length=MOST_CLASSES)]
 
 
@@ -23,7 +23,7 @@ class RunPass(TypedDict):
     """A pass over an image: its classes, and the background that competes with them."""
 
     classes: Indices
-    background: Names | None
+    background: ClassNames | None
 
 
 class RunData(TypedDict):
@@ -34,8 +34,8 @@ class RunData(TypedDict):
     split: Text
     digest: Text
     images: Count
-    classes: Names
-    queries: Names
+    classes: ClassNames
+    queries: ClassNames
     background: bool
     labels_given: bool
     passes: Annotated[list[RunPass], Meta(max_length=16)]
@@ -75,7 +75,7 @@ class _Scored(_Any):
 class LabelRecord(_Scored):
     """Counts of a label map: label true, label predicted, pixels; classes true, kept by step, and dropped."""
 
-    confusion: list[tuple[Count, Count, Pixels]]
+    confusion: list[tuple[Count, Count, Area]]
     true: Indices
     kept: list[Indices]
     drops: list[tuple[Count, Count, Number, Number | None]]
@@ -120,7 +120,7 @@ def read_version(content: bytes) -> Any:
 
 def read_manifest(content: bytes) -> Manifest:
     """Return a manifest; ValueError if it is none."""
-    manifest = convert(parse_plain(content), Manifest)
+    manifest: Manifest = convert(parse_plain(content), Manifest)
     data = manifest["dataset"]
     if "preset" not in manifest["provenance"]:
         raise ValueError("no preset in its provenance")

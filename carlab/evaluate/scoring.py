@@ -63,7 +63,6 @@ def score(dataset: Dataset, sample: Sample, traces: Sequence[Trace | None]) -> d
             )
     judge = {"semantic": _score_labels, "referring": _score_expressions, "video": _score_frame}[dataset.kind]
     return {
-        "digest": sample.digest(),
         **judge(dataset, sample, traces, truth),
         "seconds": _sum(trace.seconds for trace in made),
         "passes": _sum(trace.passes for trace in made),

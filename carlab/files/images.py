@@ -101,7 +101,7 @@ def load_labels(path: str | os.PathLike[str]) -> Shaped[np.ndarray, "h w"]:
     label map: colours, fractions, alpha, or a TIFF whose numbers are to be inverted.
     """
     with _opened(path) as stream:
-        return _from_stream(stream, quoted(path), _labels_from_pil)
+        return _from_stream(stream, "a file", _labels_from_pil)
 
 
 def list_images(paths: Iterable[str | os.PathLike[str]] | Any) -> list[Path]:

@@ -11,12 +11,10 @@ ValueError: Expected `int`, got `str` - at `$[...]`
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, overload
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
-
-T = TypeVar("T")
 
 DEPTH = 32
 """Most levels of nested lists and mappings."""
@@ -35,10 +33,6 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Text = Annotated[str, Meta(max_length=LONGEST)]
 
 
-@overload
-def parse(content: bytes | str, kind: type[T]) -> T: ...
-@overload
-def parse(content: bytes | str, kind: Any) -> Any: ...
 def parse(content: bytes | str, kind: Any) -> Any:
     """Return JSON as a value of this type; ValueError, in one short line, if it is none."""
     if isinstance(content, bytes):
@@ -51,10 +45,6 @@ def parse(content: bytes | str, kind: Any) -> Any:
         raise ValueError("nested too deeply") from None
 
 
-@overload
-def convert(value: Any, kind: type[T]) -> T: ...
-@overload
-def convert(value: Any, kind: Any) -> Any: ...
 def convert(value: Any, kind: Any) -> Any:
     """Return a value of plain lists, mappings, texts and numbers as this type; ValueError if it is none."""
     try:
@@ -67,7 +57,7 @@ def convert(value: Any, kind: Any) -> Any:
 
 def parse_plain(content: bytes | str) -> Any:
     """Return JSON of any form as lists, mappings, texts and finite numbers; ValueError if it is not plain."""
-    value: Any = parse(content, Any)
+    value = parse(content, Any)
     _check_plain(value, DEPTH)
     return value
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 import numpy as np
-from jaxtyping import UInt8, jaxtyped
+from jaxtyping import jaxtyped
 from msgspec import Meta
 
 from carlab.files.images import MAX_PIXELS
@@ -64,11 +64,10 @@ def check_whole(
     packed
         The final masks as bits, eight columns a byte: not unpacked before they are known to fit.
     declared
-        The type of each array of a step.
+        The type of each array.
     """
-    rgb: Any = UInt8[np.ndarray, "h w 3"]
     fits = (
-        isinstance(image, rgb)
+        isinstance(image, declared["image"])
         and 0 < image.size <= 3 * MAX_PIXELS
         and all(_step_fits(step, declared) for step in steps)
         and _recurs(steps, queries)

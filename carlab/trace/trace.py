@@ -291,12 +291,12 @@ class Trace:
 
         KeyError or ValueError if a part is missing or does not fit.
         """
-        said = convert(metadata, Metadata)
+        said: Metadata = convert(metadata, Metadata)
         parts = [
             {name: arrays[f"step{t}.{name}"] for name in STEP_ARRAYS} for t in range(len(said.step_seconds))
         ]
         image, packed = arrays["image"], arrays["refined"]
-        check_whole(image, packed, parts, len(said.queries), Step.__annotations__)
+        check_whole(image, packed, parts, len(said.queries), {**cls.__annotations__, **Step.__annotations__})
         return cls(
             image=image,
             queries=tuple(said.queries),

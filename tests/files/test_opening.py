@@ -15,7 +15,7 @@ ALLOWED = {
     "files/archive.py",  # writes a temporary file
     "backbones/download.py",  # writes what it downloads
 }
-RESOURCES = ("files(", "pictures", "joinpath(")
+RESOURCES = ("files(", "joinpath(")
 """Reads of what ships in the package or another one."""
 
 
@@ -37,7 +37,7 @@ def test_files_are_opened_in_one_place() -> None:
         for call in calls(path.read_text(encoding="utf-8"))
         if not any(part in call for part in RESOURCES)
     }
-    own_packages = {"backbones/offline.py", "files/images.py", "widgets/chart.py"}
+    own_packages = {"backbones/offline.py", "files/images.py"}
     assert set(found) <= ALLOWED | own_packages, found
     assert "Image.open(stream" in found["files/images.py"]
 

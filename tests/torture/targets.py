@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,12 @@ def seed_trace() -> Trace:
         "own.numbers": rng.random((2, 3)),
     }
     return make_trace(probes=probes)
+
+
+def to_bytes(trace: Trace) -> bytes:
+    """The file of a trace."""
+    with TemporaryDirectory() as folder:
+        return trace.save(Path(folder, "a")).read_bytes()
 
 
 def attempt_trace(rng: np.random.Generator, folder: Path) -> None:
@@ -175,18 +182,7 @@ def refs() -> list[dict[str, Any]]:
 
 def attempt_refs(rng: np.random.Generator, folder: Path) -> None:
     """RefCOCO whose pickle, JSON or annotations are damaged."""
-    home = folder / "data" / "refcoco"
-    home.mkdir(parents=True, exist_ok=True)
-    save_photo(folder / "train2014" / f"{7:012d}.jpg")
-    inside = np.zeros(SIZE, bool)
-    inside[1:3] = True
-    rows = [
-        annotation(1, 7, 1, run_lengths(inside), 3),
-        annotation(2, 7, 3, [polygon(slice(1, 4), slice(1, 4))], 9),
-        annotation(3, 7, 3, {"size": list(SIZE), "counts": "11cS1"}, 9),
-    ]
-    made, content = refs(), instances(rows)
-    content["categories"] = content["categories"][:3]
+    made, content = refs(), annotations()
     by_json, part = rng.random() < 0.3, rng.integers(3)
     raw = dumped(made) if by_json else pickle.dumps(made, protocol=int(rng.integers(0, 5)))
     if part == 0:
@@ -196,10 +192,32 @@ def attempt_refs(rng: np.random.Generator, folder: Path) -> None:
         raw = dumped(made) if by_json else pickle.dumps(made)
     else:
         content = damaged_json(rng, content)
-    for suffix in ("p", "json"):
-        (home / f"refs(unc).{suffix}").unlink(missing_ok=True)
-    (home / f"refs(unc).{'json' if by_json else 'p'}").write_bytes(raw)
-    (home / "instances.json").write_bytes(dumped(content))
+    read_refs(raw, folder, content, suffix="json" if by_json else "p")
+
+
+def annotations() -> dict[str, Any]:
+    """Instances with an outline of each kind."""
+    inside = np.zeros(SIZE, bool)
+    inside[1:3] = True
+    rows = [
+        annotation(1, 7, 1, run_lengths(inside), 3),
+        annotation(2, 7, 3, [polygon(slice(1, 4), slice(1, 4))], 9),
+        annotation(3, 7, 3, {"size": list(SIZE), "counts": "11cS1"}, 9),
+    ]
+    content = instances(rows)
+    content["categories"] = content["categories"][:3]
+    return content
+
+
+def read_refs(raw: bytes, folder: Path, content: Any = None, suffix: str = "p") -> None:
+    """Read references, and the masks that they refer to."""
+    home = folder / "data" / "refcoco"
+    home.mkdir(parents=True, exist_ok=True)
+    save_photo(folder / "train2014" / f"{7:012d}.jpg")
+    for other in ("p", "json"):
+        (home / f"refs(unc).{other}").unlink(missing_ok=True)
+    (home / f"refs(unc).{suffix}").write_bytes(raw)
+    (home / "instances.json").write_bytes(dumped(content or annotations()))
     for sample in (data := load_dataset("refcoco", folder, "unc/val")).ids:
         data.find(sample).truth()
 
@@ -235,6 +253,21 @@ def attempt_image(rng: np.random.Generator, folder: Path) -> None:
 TARGETS: dict[str, Attempt] = {
     "trace": attempt_trace, "run": attempt_run, "refs": attempt_refs, "image": attempt_image,
 }  # fmt: skip
+
+
+def read_trace(content: bytes, folder: Path) -> None:
+    """Read the bytes of a trace."""
+    path = folder / "a.trace.safetensors"
+    path.write_bytes(content)
+    show_trace(Trace.load(path))
+
+
+READERS: dict[str, tuple[Callable[[bytes, Path], Any], list[bytes]]] = {
+    "trace": (read_trace, [to_bytes(seed_trace())]),
+    "refs": (read_refs, [pickle.dumps(refs(), protocol) for protocol in range(5)]),
+    "image": (lambda content, _: load_image(content), PICTURES),
+}
+"""What reads bytes alone, and bytes that are whole: for `tests.torture.guided`."""
 
 
 def check_message(error: CarlabError) -> None:
