@@ -447,7 +447,7 @@ def test_files_stay_as_they_are_and_in_order(tmp_path: Path) -> None:
         (["x" * 5000], "xxx..."),
         ([3], "got int"),
         ([b"empty"], "got bytes"),
-        (None, "got NoneType"),
+        (None, "got None"),
     ],
 )
 def test_what_cannot_be_listed(
