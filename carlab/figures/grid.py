@@ -44,7 +44,7 @@ def picture_grid(
     row_names: Sequence[str] = (),
     column_names: Sequence[str] = (),
     legend: Mapping[str, str] | None = None,
-    tallest: float = 45,
+    tallest: int | float = 45,
     footer: float = 0.0,
 ) -> Grid:
     """Draw pictures in rows of one height, as wide as the page: columns are as wide as their pictures.
@@ -130,7 +130,7 @@ def _title(figure: PrintFigure, axes: Axes | None, name: str, place: tuple[float
 
 def plain_size(figure: PrintFigure) -> float:
     """Return the size of the figure's text in points."""
-    return figure.style.size if figure.style is not None else 8.0
+    return float(figure.style.size) if figure.style is not None else 8.0
 
 
 def _fit_upright(target: Any, name: str, inches: float) -> None:

@@ -66,9 +66,9 @@ class Style:
     'white'
     """
 
-    column: float = 82.5
-    page: float = 174.6
-    size: float = 7
+    column: int | float = 82.5
+    page: int | float = 174.6
+    size: int | float = 7
     serif: bool = False
     dark: bool = False
 

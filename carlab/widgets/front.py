@@ -27,12 +27,13 @@ class Front(anywidget.AnyWidget):
     Traits: `content` and `other`, of `trace_content` ({}: none), `names` of the other and of this one;
     `note`, text in place of a trace; `step`, `query`, `layer`, `opacity`, `mode` (one of `MODES`) as in the
     views; `pickable`, whether a click selects a patch, and `pick`, its row and column; `editable`, whether
-    queries can be added and deleted, and `wanted`, the queries after that.
+    queries can be added and deleted, and `wanted`, the queries after that; `frames` of a video (`times`,
+    `scores`, `kept`, `failed`), and the `frame` that is shown.
 
     Parameters
     ----------
     parts
-        Out of "tools", "picture", "strip", "list", "scores", "matrix".
+        Out of "tools", "picture", "frames", "strip", "list", "scores", "matrix".
     """
 
     _esm = module()
@@ -51,6 +52,8 @@ class Front(anywidget.AnyWidget):
     pick = traitlets.List(traitlets.Int()).tag(sync=True)
     editable = traitlets.Bool(False).tag(sync=True)
     wanted = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    frames = traitlets.Dict().tag(sync=True)
+    frame = traitlets.Int(0, min=0).tag(sync=True)
 
     def __init__(self, *parts: str, **options: Any) -> None:
         super().__init__(parts=list(parts), **options)

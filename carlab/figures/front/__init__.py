@@ -7,7 +7,7 @@ the pages hold it.
 from functools import cache
 from importlib.resources import files
 
-PARTS = ("base", "run", "paint", "picture", "list", "strip", "charts", "view")
+PARTS = ("base", "run", "paint", "picture", "list", "strip", "charts", "frames", "view")
 """Files of the module, in order: later ones use what earlier ones define."""
 
 
