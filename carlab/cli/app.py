@@ -36,21 +36,9 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command("segment")(segment_images)
-for command in (
-    refer,
-    video,
-    show,
-    figure,
-    view,
-    lab,
-    probes,
-    models,
-    fetch,
-    doctor,
-    datasets,
-    sweep,
-    report,
-):
+for command in (refer, video, show, figure, view, lab):
+    app.command()(command)
+for command in (probes, models, fetch, doctor, datasets, sweep, report):
     app.command()(command)
 app.command("eval")(evaluate_preset)
 app.command("check")(check_model)

@@ -33,7 +33,7 @@ def video(
         typer.Option(
             min=0,
             max=1,
-            help="A query of the last frame stays above this share of theta, e.g. 0.5; default: 1.",
+            help="A query that the last frame kept stays above this share of theta, e.g. 0.5.",
         ),
     ] = None,
     carry: Annotated[
@@ -95,18 +95,19 @@ def bars() -> Iterator["Progress"]:
     """Show the progress with the time that is left, as a bar on a terminal; frames done before count not."""
     from tqdm import tqdm
 
-    bar: Any = None
+    shown: dict[str, Any] = {}
+
+    def close() -> None:
+        for bar in shown.values():
+            bar.close()
 
     def progress(what: str, done: int, of: int | None) -> None:
-        nonlocal bar
-        if bar is None or bar.desc != f"{what}: ":
-            if bar is not None:
-                bar.close()
-            bar = tqdm(desc=what, total=of, initial=done, unit="frame", disable=None)
-        bar.update(done - bar.n)
+        if what not in shown:
+            close()
+            shown[what] = tqdm(desc=what, total=of, initial=done, unit="frame", disable=None)
+        shown[what].update(done - shown[what].n)
 
     try:
         yield progress
     finally:
-        if bar is not None:
-            bar.close()
+        close()

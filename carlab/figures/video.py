@@ -21,7 +21,9 @@ CVPR = STYLES["cvpr"]
 CURVES = 24 * MM
 """Height of the curves below a strip, in inches."""
 AXIS = 8 * MM
-"""Room for their labels, left and below."""
+"""Room for their labels on the left."""
+LINES = 3
+"""Of text below them."""
 
 
 @runtime_checkable
@@ -90,7 +92,7 @@ def time_curves(
 
     Examples
     --------
-    >>> figure = time_curves([0, 0.5], [[0.8, 0.1], [0.7, 0.2]], ["cat", "dog"], kept=[[0], [0]])
+    >>> figure = time_curves([0.0, 0.5], [[0.8, 0.1], [0.7, 0.2]], ["cat", "dog"], kept=[[0], [0]])
     >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     ['cat', 'dog']
     """
@@ -146,7 +148,7 @@ def video_strip(
     table = film.scores
     drawn = telling(table, _inside(film.kept, table.shape))
     legend = {film.queries[query]: colour_hex(query) for query in drawn}
-    footer = CURVES + AXIS if curves else 0.0
+    footer = CURVES + LINES * style.size * LINE * POINT if curves else 0.0
     grid = picture_grid([cells], style=style, width=width, legend=legend, tallest=32, footer=footer)
     if curves:
         _draw_curves(grid.figure, film, places, style)
@@ -186,7 +188,7 @@ def _inside(kept: Sequence[Collection[int]] | None, shape: tuple[int, ...]) -> n
 def _draw_curves(figure: PrintFigure, film: TracedVideo, places: Sequence[int], style: Style) -> None:
     width, height = figure.get_size_inches()
     line = style.size * LINE * POINT
-    left, bottom = AXIS + line / 2, AXIS
+    left, bottom = AXIS + line / 2, LINES * line
     share = (left / width, bottom / height, (width - left - 2 * MM) / width, (CURVES - line) / height)
     with print_style(style):
         axes = figure.add_axes(share)

@@ -118,6 +118,12 @@ class VideoTraces:
         return (self[place] for place, record in enumerate(self.frames) if "error" not in record)
 
 
+def open_traces(out: str | os.PathLike[str]) -> VideoTraces:
+    """Open the traces in a folder of results, or in the file itself; TraceError if there are none."""
+    path = Path(out)
+    return VideoTraces.open(path / "traces.zip" if path.is_dir() else path)
+
+
 def member(index: int) -> str:
     """Return the name of a frame's trace."""
     return f"{index:06d}.trace.safetensors"

@@ -121,9 +121,9 @@ class Following:
     --------
     >>> from carlab.stages.filter import Threshold
     >>> first, second = Track(), Track()
-    >>> Following(Threshold(0.4), Hysteresis(), Track(), first).start()(np.diag([0.3, 0.5]))
+    >>> Following(Threshold(0.4), Hysteresis(), Track(), first).start()(np.diag([0.3, 0.5]).astype("f4"))
     array([False,  True])
-    >>> Following(Threshold(0.4), Hysteresis(), first, second).start()(np.diag([0.3, 0.3]))
+    >>> Following(Threshold(0.4), Hysteresis(), first, second).start()(np.diag([0.3, 0.3]).astype("f4"))
     array([False,  True])
     """
 

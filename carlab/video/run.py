@@ -16,7 +16,7 @@ from carlab.files.archive import write_file
 from carlab.queries import check_background, check_queries
 from carlab.recurrence import ClipAsRnn
 from carlab.trace.provenance import provenance, settings
-from carlab.video.archive import VideoTraces, pack
+from carlab.video.archive import pack
 from carlab.video.folder import VideoFolder, claimed
 from carlab.video.frames import Clip, Frame
 from carlab.video.overlay import Shown, names_of, overlay, write_video
@@ -174,9 +174,3 @@ def _painted(
             continue  # left out of the film
         labels = read_index(folder.masks / f"{frame.index:06d}.png", "a label map")
         yield Shown(frame.time, overlay(frame.image, labels, names_of(queries, record["kept"])))
-
-
-def open_traces(out: str | os.PathLike[str]) -> VideoTraces:
-    """Open the traces in a folder of results, or in the file itself; TraceError if there are none."""
-    path = Path(out)
-    return VideoTraces.open(path / "traces.zip" if path.is_dir() else path)

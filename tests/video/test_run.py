@@ -27,12 +27,12 @@ from carlab.photo import Photo
 from carlab.recurrence import ClipAsRnn
 from carlab.settings import change
 from carlab.trace import Trace
-from carlab.video.archive import VideoTraces
+from carlab.video.archive import VideoTraces, open_traces
 from carlab.video.carry import FeatureMatch, MaskSmoothing
 from carlab.video.folder import LINES
 from carlab.video.frames import Clip, Frame, open_clip
 from carlab.video.hysteresis import Hysteresis
-from carlab.video.run import open_traces, segment_video
+from carlab.video.run import segment_video
 from carlab.video.segment import Smoothing, segment_frames
 from tests.video.clips import moving, write_clip
 
