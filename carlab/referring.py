@@ -162,14 +162,13 @@ def _state(trace: Trace, t: int) -> Step:
 
 def _beside(states: Sequence[Step], firsts: Int[np.ndarray, " o"]) -> Step:
     """Return the steps of several objects as one step of all their queries."""
-    shifted = [state.active + first for state, first in zip(states, firsts, strict=False)]
-    arrays = {
-        name: np.concatenate([getattr(state, name) for state in states])
+    active = np.concatenate([state.active + first for state, first in zip(states, firsts, strict=False)])
+    cams, masks, prompted, kept = (
+        np.concatenate([getattr(state, name) for state in states])
         for name in ("cams", "masks", "prompted", "kept")
-    }
-    seconds = _total([state.seconds for state in states])
+    )
     probs = _block_diagonal([state.probs for state in states])
-    return Step(active=np.concatenate(shifted), probs=probs, seconds=seconds, **arrays)
+    return Step(active, cams, masks, prompted, probs, kept, {}, _total([state.seconds for state in states]))
 
 
 def _block_diagonal(blocks: Sequence[Float32[np.ndarray, "_ _"]]) -> Float32[np.ndarray, "q q"]:

@@ -20,10 +20,8 @@ from carlab.trace.show import shorten
 CVPR = STYLES["cvpr"]
 CURVES = 24 * MM
 """Height of the curves below a strip, in inches."""
-AXIS = 8 * MM
-"""Room for their labels on the left."""
-LINES = 3
-"""Of text below them."""
+LINES, COLUMNS = 3, 3.6
+"""Room for their labels below and on the left, in lines of text."""
 
 
 @runtime_checkable
@@ -188,7 +186,7 @@ def _inside(kept: Sequence[Collection[int]] | None, shape: tuple[int, ...]) -> n
 def _draw_curves(figure: PrintFigure, film: TracedVideo, places: Sequence[int], style: Style) -> None:
     width, height = figure.get_size_inches()
     line = style.size * LINE * POINT
-    left, bottom = AXIS + line / 2, LINES * line
+    left, bottom = COLUMNS * line, LINES * line
     share = (left / width, bottom / height, (width - left - 2 * MM) / width, (CURVES - line) / height)
     with print_style(style):
         axes = figure.add_axes(share)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +30,8 @@ ENDS = 2**20
 """Bytes at each end of a file that its digest covers: a film has gigabytes."""
 
 
-class Frame(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Frame:
     """One frame of a video.
 
     Parameters

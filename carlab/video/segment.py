@@ -133,7 +133,7 @@ def segment_frames(
         before = past.track
         for frame in frames:
             own = Track()
-            waiting.append((frame._replace(image=None), own))
+            waiting.append((replace(frame, image=None), own))
             models = [_bound(model, smoothing.queries, before, own)]
             before = own
             yield Job(frame.image, [Request(queries, background, models)])

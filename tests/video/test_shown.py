@@ -1,5 +1,8 @@
 """What shows a video: curves, the strip for print, and the player, whose frames are read one by one."""
 
+import json
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import carlab.figures.front
 from carlab.errors import SettingError, TraceError
 from carlab.figures import STYLES, save_figure, time_curves, video_strip
 from carlab.figures.front import module
@@ -140,3 +144,23 @@ def test_the_curves_of_the_player(tmp_path: Path) -> None:
     assert frames["times"] == [0, 0.5, 1, 1.5, 3, 3.5, 4]
     assert frames["scores"][2] == [None] * 3 and frames["kept"][4] == [1]
     assert "class Frames" in module()
+
+
+def test_a_click_on_a_curve_jumps_to_its_frame(tmp_path: Path) -> None:
+    """The module itself, in Node, on stand-ins of nodes: where lines lie, what clicks and the slider do."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no Node here")
+    frames = VideoPlayer(film(tmp_path, failed=(2,))).front.frames
+    script, front = Path(__file__).with_name("curves.mjs"), Path(carlab.figures.front.__file__).parent
+    done = subprocess.run(
+        [node, str(script), str(front), json.dumps(frames)], capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    (thin, bold), *_ = found["points"]
+    times = [0, 0.5, 1.5, 3, 3.5, 4]  # the third frame failed: no point there
+    assert [round(x) for _, x, _ in thin] == [round(30 + time / 4 * 600) for time in times]
+    assert [move for move, *_ in thin] == ["M", "L", "M", "L", "L", "L"]
+    assert [round(x) for _, x, _ in bold] == [round(30 + time / 4 * 600) for time in (0, 0.5, 3.5, 4)]
+    assert found["seen"] == [[6, -1], [0, 1], [2, 1]]
+    assert found["where"] == "3 of 7 · 1.00 s · no" and found["most"] == 6
