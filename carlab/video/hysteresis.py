@@ -91,7 +91,7 @@ class Track:
     [[0, 1], [0], [0]]
     """
 
-    kept: list[Int[np.ndarray, " k"]] = field(default_factory=list)
+    kept: list[Int[np.ndarray, " _"]] = field(default_factory=list)
 
     @classmethod
     def of(cls, trace: Trace) -> "Track":
