@@ -100,10 +100,11 @@ def time_curves(
         axes = ax or new_axes(style, width, 42)
         for query in telling(table, inside):
             look: Any = {"color": colour_hex(query), "solid_joinstyle": "round", "marker": "o"}
-            thin, bold = {"linewidth": 0.7, "markersize": 1.2}, {"linewidth": 2.0, "markersize": 3.6}
-            axes.plot(times, table[:, query], label=shorten(queries[query], 24), **thin, **look)
+            thin: Any = {"linewidth": 0.7, "markersize": 1.2, **look}
+            bold: Any = {"linewidth": 2.0, "markersize": 3.6, **look}
+            axes.plot(times, table[:, query], label=shorten(queries[query], 24), **thin)
             # A frame that keeps a query which its neighbours drop is a dot alone.
-            axes.plot(times, np.where(inside[:, query], table[:, query], np.nan), **bold, **look)
+            axes.plot(times, np.where(inside[:, query], table[:, query], np.nan), **bold)
         if not np.isnan(threshold):
             axes.axhline(threshold, color=style.ink, linewidth=0.7, linestyle=(0, (4, 3)), zorder=0)
         axes.set(xlabel="time, seconds", ylabel="score", ylim=(-0.02, 1.02))
