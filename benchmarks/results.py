@@ -159,6 +159,11 @@ def commands(data: str, runs: str) -> dict[str, tuple[str, list[str], str]]:
              for name, out in (("davis16", "video"), ("davis16-distractors", "video-distractors"))],
             f"carlab report {runs}/video {runs}/video-distractors",
         ),
+        "video-smoothing": (
+            "DAVIS 2016, smoothed over time",
+            [],
+            f"python -m benchmarks.video {data} offline/voc",
+        ),
         "ablations": (
             f"Ablations, the first {IMAGES} images of VOC 2012 val, one change at a time",
             [],
@@ -179,11 +184,8 @@ def main(data: str, runs: str, *sections: str) -> None:
             run(command)
         shown = "\n".join(f"    {command}" for command in [*first, last])
         shown = shown.replace(data, "DATA").replace(runs, "RUNS")
-        write(
-            "results.md",
-            f"results DATA RUNS {section}",
-            f"### {title}\n\n{shown}\n\n{run(f'{last} --format markdown')}",
-        )
+        printed = run(f"{last} --format markdown" if last.startswith("carlab") else last)
+        write("results.md", f"results DATA RUNS {section}", f"### {title}\n\n{shown}\n\n{printed}")
 
 
 if __name__ == "__main__":

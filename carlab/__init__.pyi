@@ -1,3 +1,4 @@
+from .api import refer as refer
 from .api import segment as segment
 from .api import segment_many as segment_many
 from .errors import CarlabError as CarlabError

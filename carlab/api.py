@@ -6,9 +6,10 @@ from inspect import signature
 from typing import Any
 
 from carlab.batch import traces_of
-from carlab.errors import ComputeError, ImageError, SettingError, check_text
+from carlab.errors import CarlabError, ComputeError, ImageError, SettingError, check_text
 from carlab.presets import load
 from carlab.recurrence import ClipAsRnn
+from carlab.referring import Expressions, refer_many
 from carlab.settings import SETTINGS, change
 from carlab.trace.trace import Trace
 
@@ -74,6 +75,41 @@ def segment_many(
     """
     model, words = _prepared(preset, background, settings)
     return traces_of(model, images, queries, background=words, workers=workers)
+
+
+def refer(
+    image: Any,
+    expressions: Expressions,
+    *,
+    merge: bool = True,
+    preset: str = "offline",
+    background: Sequence[str] | str | None = None,
+    **settings: Any,
+) -> Trace:
+    """Find the objects that expressions refer to in one image, each object by a run of its own.
+
+    Each expression is proposed against the background alone; the trunk runs once for all of them. A single
+    expression has nothing to compete with: its score is 1, and it is never dropped (but by absolute scores,
+    `score="sigmoid"`).
+
+    Raises CarlabError if one of them cannot be used, or the model cannot be loaded.
+
+    Parameters
+    ----------
+    image, preset, background, settings
+        As `segment` takes them; the setting `refer` is on.
+    expressions
+        A text for each object, `["the man in the red shirt", "the dog"]`: one mask an expression. A list of
+        texts is one object, `[["the man in the red shirt", "man on the left"]]`: its expressions compete, and
+        their masks are merged as in the released code (docs/metrics.md).
+    merge
+        False: each expression of an object keeps its own mask.
+    """
+    model, words = _prepared(preset, background, {"refer": True, **settings})
+    (found,) = refer_many(model, [image], expressions, merge=merge, background=words, workers=0)
+    if isinstance(found, CarlabError):
+        raise found
+    return found
 
 
 def _prepared(

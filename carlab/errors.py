@@ -40,6 +40,10 @@ class ImageError(CarlabError):
     """An image that cannot be read, or an array that is not an image."""
 
 
+class VideoError(CarlabError):
+    """A video that cannot be read, or a folder of results that belongs to another one."""
+
+
 class QueryError(CarlabError):
     """Queries, templates or background queries that cannot be used."""
 

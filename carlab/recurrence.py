@@ -218,7 +218,8 @@ class Run:
     def __init__(
         self, model: ClipAsRnn, photo: Photo, queries: Sequence[str], background: Sequence[str] | None = None
     ) -> None:
-        self.model, self.photo = model, photo
+        start = getattr(model.filter, "start", None)
+        self.model, self.photo = replace(model, filter=start()) if start else model, photo
         self.queries = check_queries(queries)
         self.background = check_background(
             model.background if background is None else background, self.queries

@@ -8,6 +8,7 @@ from typing import assert_type
 import carlab
 
 assert_type(carlab.segment("cat.jpg", ["cat"]), carlab.Trace)
+assert_type(carlab.refer("park.jpg", ["the dog", ["the man", "he"]]), carlab.Trace)
 assert_type(carlab.load("offline"), carlab.ClipAsRnn)
 assert_type(carlab.change(carlab.load(), theta=0.3), carlab.ClipAsRnn)
 carlab.segmnt("cat.jpg", ["cat"])  # type: ignore[attr-defined]

@@ -14,10 +14,12 @@ from carlab.cli.fetch import fetch
 from carlab.cli.figure import figure
 from carlab.cli.lab import lab
 from carlab.cli.machine import doctor, models
+from carlab.cli.refer import refer
 from carlab.cli.report import report
 from carlab.cli.segment import segment_images
 from carlab.cli.show import probes, show
 from carlab.cli.sweep import sweep
+from carlab.cli.video import video
 from carlab.cli.view import view
 from carlab.errors import CarlabError
 from carlab.trace.show import printable
@@ -34,7 +36,9 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command("segment")(segment_images)
-for command in (show, figure, view, lab, probes, models, fetch, doctor, datasets, sweep, report):
+for command in (refer, video, show, figure, view, lab):
+    app.command()(command)
+for command in (probes, models, fetch, doctor, datasets, sweep, report):
     app.command()(command)
 app.command("eval")(evaluate_preset)
 app.command("check")(check_model)

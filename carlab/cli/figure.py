@@ -26,10 +26,12 @@ def figure(
         str,
         typer.Argument(
             help="strip, prompts, pipeline, scores: of one trace; grid, postprocessors: of several; "
-            "ablation, classes: of runs."
+            "video: of the traces.zip of a video; ablation, classes: of runs."
         ),
     ],
-    sources: Annotated[list[Path], typer.Argument(help="Traces, or folders of runs.", show_default=False)],
+    sources: Annotated[
+        list[Path], typer.Argument(help="Traces, a video's results, or folders of runs.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .pdf, .svg or .png to write.")],
     style: Annotated[str, typer.Option(help="cvpr, neurips, springer or ieee.")] = "cvpr",
     width: Annotated[Width | None, typer.Option(help="column or page; default: the figure's own.")] = None,
@@ -45,7 +47,8 @@ def figure(
     check_choice("a style", style, STYLES)
     options: dict[str, Any] = {"style": replace(STYLES[style], serif=serif, dark=dark)}
     options |= {"width": width.value} if width else {}
-    drawn, text = (from_runs if kind in OF_RUNS else from_traces)(kind, sources, options)
+    draw = from_video if kind == "video" else from_runs if kind in OF_RUNS else from_traces
+    drawn, text = draw(kind, sources, options)
     save_figure(drawn, out, dpi)
     write_file(out.with_suffix(".caption.tex"), text.encode())
     typer.echo(str(out))
@@ -57,11 +60,25 @@ def from_traces(kind: str, paths: Sequence[Path], options: dict[str, Any]) -> tu
     from carlab.figures.paper import OF_METHODS, OF_ONE, draw
     from carlab.trace import Trace
 
-    known = (*OF_ONE, *OF_METHODS, *OF_RUNS)
+    known = (*OF_ONE, *OF_METHODS, "video", *OF_RUNS)
     if kind not in known:
         raise SettingError(f"expected a figure out of {', '.join(known)}, got {kind!r}; choose one of them")
     traces = [Trace.load(path) for path in paths]
     return draw(kind, traces, **options), caption(kind, traces)
+
+
+def from_video(kind: str, paths: Sequence[Path], options: dict[str, Any]) -> tuple[Any, str]:
+    """Return the strip of a video, and its caption with the digest of the first frame's trace."""
+    from carlab.figures import video_strip
+    from carlab.figures.caption import caption
+    from carlab.video.archive import open_traces
+
+    if len(paths) != 1:
+        raise SettingError(
+            f"expected one video for the figure {kind!r}, got {len(paths)}; draw each by itself"
+        )
+    traces = open_traces(paths[0])
+    return video_strip(traces, **options), caption(kind, [next(iter(traces))])
 
 
 def from_runs(kind: str, paths: Sequence[Path], options: dict[str, Any]) -> tuple[Any, str]:

@@ -88,13 +88,17 @@ def trace_record(trace: "Trace") -> dict[str, Any]:
 def segment_all(
     model: "ClipAsRnn",
     paths: list[Path],
-    queries: Sequence[str],
+    queries: Sequence[Any],
     out: Path,
     record: list[str],
     figures: bool,
     show: "Callable[[Path, Trace], str]" = text_lines,
+    run: Callable[..., Any] | None = None,
 ) -> int:
-    """Run every image, print what `show` makes of each, and return how many failed."""
+    """Run every image, print what `show` makes of each, and return how many failed.
+
+    `run` is called in the place of `carlab.batch.traces_of`.
+    """
     from tqdm import tqdm
 
     from carlab.batch import traces_of
@@ -103,7 +107,7 @@ def segment_all(
     failed, several = 0, len(paths) > 1
     with recording(*record), nullcontext() if several else stage_bar():
         # A process for the CRF is worth its start only beside a model that runs on other images.
-        results = traces_of(model, paths, queries, workers=int(several))
+        results = (run or traces_of)(model, paths, queries, workers=int(several))
         shown = tqdm(results, total=len(paths), unit="image", disable=None if several else True)
         for path, stem, result in zip(paths, stems(paths), shown, strict=True):
             if isinstance(result, ImageError | ComputeError):

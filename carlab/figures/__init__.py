@@ -20,6 +20,7 @@ from carlab.figures.print_strips import (
     regions_figure,
 )
 from carlab.figures.print_style import STYLES, Style
+from carlab.figures.video import time_curves, video_strip
 
 # Without this list `import *` would replace Python's print by the module of that name.
 __all__ = [
@@ -45,4 +46,6 @@ __all__ = [
     "save_figures",
     "score_curves",
     "scores_figure",
+    "time_curves",
+    "video_strip",
 ]  # fmt: skip

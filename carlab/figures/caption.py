@@ -28,6 +28,7 @@ WHAT = {
     "postprocessors": "Masks before and after the post-processor.",
     "scores": "Scores of the queries over the steps; a cross where one is dropped.",
     "pipeline": "The stages with the intermediate pictures of one step.",
+    "video": "Frames of a video with their masks, and the last score of each query over time.",
     "overlay": "The image with its final masks.",
     "recurrence": "Activation map, mask, prompted image and score of every query in every step.",
 }

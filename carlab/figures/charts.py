@@ -40,7 +40,7 @@ def score_curves(
     ['cat', 'dog', 'sofa']
     """
     with print_style(style):
-        axes = ax or _axes(style, width, 42)
+        axes = ax or new_axes(style, width, 42)
         steps = np.arange(1, len(trace.steps) + 1)
         for query in most_telling(trace, MOST_NAMED):
             name, look = shorten(trace.queries[query], 24), _marked(query)
@@ -55,7 +55,7 @@ def score_curves(
             )  # fmt: skip
         axes.set(xlabel="step", ylabel="score", ylim=(-0.02, 1.02), xlim=(0.85, len(steps) + 0.15))
         axes.set_xticks(steps[:: -(-len(steps) // 12)])
-        _beside(axes)
+        beside(axes)
     return figure_of(axes)
 
 
@@ -94,7 +94,7 @@ def ablation_plot(
             'expected value, low and high by name, got none or others; write {"theta=.4": (0.32, 0.28, 0.36)}'
         )
     with print_style(style):
-        axes = ax or _axes(style, width, 10 + 5 * len(values))
+        axes = ax or new_axes(style, width, 10 + 5 * len(values))
         places = np.arange(len(values))
         middle, low, high = 100 * np.array(list(values.values()), dtype=float).T
         axes.hlines(places, low, high, color=colour_hex(SERIES[0]), linewidth=1.2)
@@ -148,7 +148,7 @@ def class_bars(
     first = next(iter(values.values()))
     classes.sort(key=lambda name: -np.nan_to_num(first.get(name, -1.0), nan=-1.0))
     with print_style(style):
-        axes = ax or _axes(style, width, 45)
+        axes = ax or new_axes(style, width, 45)
         wide = 0.8 / len(values)
         for number, (name, column) in enumerate(values.items()):
             heights = [100 * column.get(one, np.nan) for one in classes]
@@ -183,13 +183,26 @@ def figure_of(axes: Axes) -> Figure:
     return figure
 
 
-def _axes(style: Style, width: str, height: float | int) -> Axes:
-    """Return the axes of a new figure of some height in mm."""
+def new_axes(style: Style, width: str, height: int | float) -> Axes:
+    """Return the axes of a new figure.
+
+    Parameters
+    ----------
+    style, width, height
+        See `Style`; "column" or "page"; and the height in mm.
+    """
     size = style.inches(width), height * MM
     return PrintFigure(figsize=size, style=style, layout="constrained").add_subplot()
 
 
-def _beside(axes: Axes) -> None:
+def beside(axes: Axes) -> None:
+    """Put the legend right of the axes, and leave out the frame above and right.
+
+    Parameters
+    ----------
+    axes
+        With named lines.
+    """
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=1.4)
 

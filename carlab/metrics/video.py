@@ -1,5 +1,7 @@
-"""Region and boundary scores of DAVIS (Perazzi et al. 2016): J, F and their mean."""
+"""Region and boundary scores of DAVIS (Perazzi et al. 2016), J, F and their mean; and the flicker rate."""
 
+from collections.abc import Collection, Sequence
+from itertools import pairwise
 from math import ceil, hypot
 
 import numpy as np
@@ -30,6 +32,22 @@ def boundary_accuracy(truth: Mask, mask: Mask) -> float:
     precise = (distance_transform_edt(~true_edge)[edge] <= reach).mean()
     recalled = (distance_transform_edt(~edge)[true_edge] <= reach).mean()
     return float(2 * precise * recalled / (precise + recalled)) if precise + recalled else 0.0
+
+
+def flicker(kept: Sequence[Collection[int]]) -> tuple[int, int]:
+    """Return how many frames keep other queries than the frame before, and of how many; a rate adds up so.
+
+    Parameters
+    ----------
+    kept
+        Queries that each frame of one video keeps, by index.
+
+    Examples
+    --------
+    >>> flicker([[0, 1], [1, 0], [0], [0, 1]])
+    (2, 3)
+    """
+    return sum(set(a) != set(b) for a, b in pairwise(kept)), max(0, len(kept) - 1)
 
 
 def boundary(mask: Mask) -> Mask:

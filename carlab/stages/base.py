@@ -86,7 +86,11 @@ class MaskClassifier(Protocol):
 
 @runtime_checkable
 class QueryFilter(Protocol):
-    """sigma: which queries are kept."""
+    """sigma: which queries are kept.
+
+    Of a filter that has a method `start`, `start()` is called once a run; the filter that it returns is
+    called step by step, and may remember.
+    """
 
     def __call__(self, probs: Float32[np.ndarray, "q q"]) -> Bool[np.ndarray, " q"]:
         """Return True where the query is kept."""

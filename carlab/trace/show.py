@@ -313,8 +313,9 @@ def notes(trace: "Trace") -> tuple[str, ...]:
     Parameters
     ----------
     trace
-        Of a run by softmax with one query: its score is 1, whatever the image shows. Of a run with close
-        calls (`Trace.close_calls`): on another machine they may end the other way.
+        Of a run by softmax with one query: its score is 1, whatever the image shows. So is that of an object
+        with one expression (`carlab.refer`). Of a run with close calls (`Trace.close_calls`): on another
+        machine they may end the other way.
     """
     return (*_alone(trace), *_close(trace))
 
@@ -333,8 +334,14 @@ def _close(trace: "Trace") -> tuple[str, ...]:
 
 def _alone(trace: "Trace") -> tuple[str, ...]:
     score = setting_in(trace.settings, "classifier", "score")
-    if len(trace.queries) > 1 or score == "sigmoid" or not (trace.scores == 1).all():
+    alone = len(trace.queries) == 1 or "referring" in trace.settings
+    if not alone or score == "sigmoid" or not (trace.scores == 1).all():
         return ()
+    if len(trace.queries) > 1:
+        return (
+            "each expression is the only one of its object and always scores 1.000, its share among one: its "
+            "mask says where, never whether",
+        )
     return (
         "a single query always scores 1.000, its share among one: add queries that are not in the image as "
         'distractors, or take absolute scores (a SigLIP and score="sigmoid")',

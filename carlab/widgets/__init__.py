@@ -8,3 +8,4 @@ from carlab.widgets.lab import Lab as Lab
 from carlab.widgets.player import RecurrencePlayer as RecurrencePlayer
 from carlab.widgets.scores import ScoreMatrix as ScoreMatrix
 from carlab.widgets.scores import ScorePlot as ScorePlot
+from carlab.widgets.video import VideoPlayer as VideoPlayer

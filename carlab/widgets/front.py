@@ -30,6 +30,8 @@ class Front(anywidget.AnyWidget):
     views; `pickable`, whether a click selects a patch, and `pick`, its row and column; `editable`, whether
     queries can be added and deleted, and `wanted`, the queries after that; `code`, Python to be copied.
 
+    `frames` of a video (`times`, `scores`, `kept`, `failed`), and the `frame` that is shown.
+
     `film`, images to choose from (`name`, `thumb`), and `shot`, the index of the chosen one; `droppable`,
     whether an image can be dropped or pasted. `askable`, whether words and regions can be asked about:
     `words` (`names`, the number of `queries` among them, `maps`, `grid`), `region` (`kind`, `points`) as it
@@ -38,7 +40,7 @@ class Front(anywidget.AnyWidget):
     Parameters
     ----------
     parts
-        Out of "film", "tools", "picture", "strip", "list", "scores", "matrix".
+        Out of "film", "tools", "picture", "frames", "strip", "list", "scores", "matrix".
     """
 
     _esm = module()
@@ -65,6 +67,8 @@ class Front(anywidget.AnyWidget):
     words = traitlets.Dict().tag(sync=True)
     region = traitlets.Dict().tag(sync=True)
     answer = traitlets.Dict().tag(sync=True)
+    frames = traitlets.Dict().tag(sync=True)
+    frame = traitlets.Int(0, min=0).tag(sync=True)
 
     def __init__(self, *parts: str, **options: Any) -> None:
         super().__init__(parts=list(parts), **options)
@@ -95,10 +99,11 @@ class FrontView(TraceWidget):
     top = traitlets.Int(MOST_NAMED, min=1)
     slots: tuple[int, ...] = ()
     linked: tuple[str, ...] = ("step", "query")
+    front_kind: type[Front] = Front
 
     def build(self) -> None:
         """Create the widget that the browser draws, and link what is selected."""
-        self.front = Front(*self.parts)
+        self.front = self.front_kind(*self.parts)
         self.children = [self.front]
         for name in self.linked:
             traitlets.link((self, name), (self.front, name))

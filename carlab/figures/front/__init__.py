@@ -15,9 +15,15 @@ FILES = (
 
 
 @cache
-def module() -> str:
-    """Return the ES module; its default export is what anywidget expects."""
-    return "\n".join(_read(f"{part}.js") for part in FILES)
+def module(*extras: str) -> str:
+    """Return the ES module; its default export is what anywidget expects.
+
+    Parameters
+    ----------
+    extras
+        Files that only some views need: "frames", of a video.
+    """
+    return "\n".join(_read(f"{part}.js") for part in (*FILES[:-1], *extras, FILES[-1]))
 
 
 @cache

@@ -6,7 +6,7 @@ const KEYS = [
   ["drag", "move the zoomed image"], ["F", "full screen"], ["?", "this help"],
 ];
 const PLAY = 900; // milliseconds a step
-const TRAITS = ["content", "other", "names", "step", "query", "layer", "opacity", "mode", "editable", "note", "pick", "pickable",
+const TRAITS = ["frames", "frame", "content", "other", "names", "step", "query", "layer", "opacity", "mode", "editable", "note", "pick", "pickable",
   "code", "film", "shot", "askable", "region", "answer", "words"];
 
 // What is selected lives in one place with get, set and on: the model of a widget, or these plain values.
@@ -47,13 +47,14 @@ class View {
     this.list = has("list") && new List(this);
     this.scores = has("scores") && new Scores(this);
     this.matrix = has("matrix") && new Matrix(this);
-    this.parts = [this.tools, this.picture, this.answer, this.strip, this.list, this.scores, this.matrix].filter(Boolean);
+    this.frames = has("frames") && new Frames(this);
+    this.parts = [this.frames, this.tools, this.picture, this.answer, this.strip, this.list, this.scores, this.matrix].filter(Boolean);
     const group = (name, members) => members.some(Boolean) ? [node("div", { class: name }, ...members.filter(Boolean).map(part => part.element))] : [];
     this.help = node("dl", { class: "c-help", hidden: true }, ...KEYS.flatMap(([key, text]) => [node("dt", {}, key), node("dd", {}, text)]));
     this.empty = node("p", { class: "c-empty", role: "status", hidden: true });
     // JupyterLab has commands on plain keys, which are not meant while this has the focus.
     this.root = node("div", { class: "carlab", "data-lm-suppress-shortcuts": "true", onkeydown: event => this.pressed(event) },
-      this.empty, ...group("c-films", [this.film]), ...group("c-stage", [this.tools, this.picture, this.answer, this.strip]), ...group("c-side", [this.list, this.scores]),
+      this.empty, ...group("c-films", [this.film]), ...group("c-stage", [this.tools, this.picture, this.answer, this.frames, this.strip]), ...group("c-side", [this.list, this.scores]),
       ...group("c-below", [this.matrix]), this.help);
     element.append(this.root);
     takeImages(this, this.root);

@@ -1,0 +1,14 @@
+from .archive import VideoTraces as VideoTraces
+from .archive import open_traces as open_traces
+from .carry import CARRIERS as CARRIERS
+from .carry import FeatureMatch as FeatureMatch
+from .carry import MaskSmoothing as MaskSmoothing
+from .carry import OpticalFlow as OpticalFlow
+from .frames import Clip as Clip
+from .frames import Frame as Frame
+from .frames import open_clip as open_clip
+from .hysteresis import Hysteresis as Hysteresis
+from .run import VideoResults as VideoResults
+from .run import segment_video as segment_video
+from .segment import Smoothing as Smoothing
+from .segment import segment_frames as segment_frames
