@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def bench(
     preset: Annotated[str, typer.Option(help="What to measure.")] = "reference/voc",
-    proposer: Annotated[
+    proposer_backbone: Annotated[
         str, typer.Option(help='"random:ViT-B/16", a folder or a hub name.')
     ] = "random:ViT-B/16",
     classifier: Annotated[
@@ -40,7 +40,7 @@ def bench(
     offline = preset == "offline"
     for number in queries:
         task = Task(
-            preset, None if offline else proposer, None if offline else classifier,
+            preset, None if offline else proposer_backbone, None if offline else classifier,
             device, dtype, number, steps, height, width, batch, image,
         )  # fmt: skip
         ours = measured(task)

@@ -46,7 +46,7 @@ class Task:
     """What to measure."""
 
     preset: str = "reference/voc"
-    proposer: str | None = "random:ViT-B/16"
+    proposer_backbone: str | None = "random:ViT-B/16"
     classifier: str | None = "random:ViT-L/14"
     device: str = "cpu"
     dtype: str = "float32"
@@ -126,7 +126,7 @@ def build(task: Task) -> ClipAsRnn:
     """Build the preset, with so many steps whatever the scores are."""
     model = load(
         task.preset,
-        proposer=task.proposer,
+        proposer_backbone=task.proposer_backbone,
         classifier=task.classifier,
         device=task.device,
         dtype=task.dtype,
@@ -193,13 +193,6 @@ def as_released(model: ClipAsRnn) -> ClipAsRnn:
     )
 
 
-@dataclass
-class ReleasedProposals(Proposals):
-    """Of the released schedule: no evidence, but the background's texts."""
-
-    against: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True)
 class ReleasedGradCam(GradCam):
     """One forward and backward pass of the tail, and one affinity, per query and step."""
@@ -208,7 +201,7 @@ class ReleasedGradCam(GradCam):
         """Run the trunk alone."""
         texts = written(queries, self.first_template or self.template), written(queries, self.template)
         against = tuple(written(background, self.template))
-        return ReleasedProposals(self.backbone.trunk(photo.image), None, texts, Cache(), against=against)
+        return Proposals(self.backbone.trunk(photo.image), None, texts, Cache(), against=against)
 
     def __call__(self, proposals: Any, active: Int[np.ndarray, " q"], t: int) -> Proposal:
         """Compute CAMs by autograd through the softmax, query by query."""

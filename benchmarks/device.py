@@ -49,7 +49,7 @@ def photos() -> Iterator[Image]:
 def models(names: tuple[str, str], device: str, dtype: str = "float32") -> ClipAsRnn:
     """Return the stages of `paper/voc` on random weights, with the torch engine of the CRF."""
     f, g = names
-    model = load("paper/voc", proposer=f, classifier=g, device=device, dtype=dtype)
+    model = load("paper/voc", proposer_backbone=f, classifier=g, device=device, dtype=dtype)
     return replace(model, refiner=DenseCrf(engine="torch", device=device))
 
 

@@ -40,7 +40,10 @@ except ImportError:
     pass
 home = str(Path(carlab.__file__).parent)
 clip = "random:tiny/16"
-model = carlab.load("reference/voc", proposer=clip, classifier=clip)
+try:
+    model = carlab.load("reference/voc", proposer_backbone=clip, classifier=clip)
+except TypeError:  # before the network had a name of its own
+    model = carlab.load("reference/voc", proposer=clip, classifier=clip)
 image, queries = data.chelsea(), ["cat", "dog", "sofa"]
 try:
     from carlab.photo import Photo

@@ -1,8 +1,8 @@
 """Evaluate the offline backbone and write docs/results.md: every number of its tables comes from here.
 
-Usage: `python -m benchmarks.results DATA RUNS [SECTION...]`; half an hour for all. DATA holds VOC 2012, COCO
-and DAVIS in their official layouts; RUNS keeps the runs, and a second call only reads them. Where the hub's
-cache holds both CLIPs, `paper` runs them on what DATA holds.
+Usage: `python -m benchmarks.results DATA RUNS [SECTION...]`; an hour or more for all. DATA holds VOC 2012,
+COCO and DAVIS in their official layouts; RUNS keeps the runs, and a second call only reads them. Where the
+hub's cache holds both CLIPs, `paper` runs them on what DATA holds.
 """
 
 import sys
@@ -28,6 +28,12 @@ ABLATIONS = (
 )
 IMAGES = 40
 """Images of an ablation: eighteen variants of eighty would take an hour."""
+
+FEW = 20
+"""Images of the table of proposers and refiners, which has 20 cells."""
+OFFLINE_PROPOSERS = ("gradcam", "layercam", "gradcam++", "patches")
+"""Those that the offline backbone supports, but for HiResCAM, which equals Grad-CAM there."""
+REFINERS_WITHOUT_WEIGHTS = ("crf", "pamr", "grabcut", "random-walker", "none")
 
 MATCH = f"--regions {SAM_HQ}"
 RELEASED = "mIoU per object as released"
@@ -163,6 +169,12 @@ def commands(data: str, runs: str) -> dict[str, tuple[str, list[str], str]]:
             "DAVIS 2016, smoothed over time",
             [],
             f"python -m benchmarks.video {data} offline/voc",
+        ),
+        "proposers": (
+            f"Mask proposers and refiners, the first {FEW} images of VOC 2012 val",
+            [],
+            f"carlab sweep {voc} --split val --limit {FEW} -g proposer={','.join(OFFLINE_PROPOSERS)} "
+            f"-g refiner={','.join(REFINERS_WITHOUT_WEIGHTS)} -o {runs}/proposers",
         ),
         "ablations": (
             f"Ablations, the first {IMAGES} images of VOC 2012 val, one change at a time",

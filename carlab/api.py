@@ -13,7 +13,7 @@ from carlab.referring import Expressions, refer_many
 from carlab.settings import SETTINGS, change
 from carlab.trace.trace import Trace
 
-LOADING = tuple(name for name in signature(load).parameters if name not in {"preset", "regions"})
+LOADING = tuple(name for name in signature(load).parameters if name not in {"preset", "regions", "proposer"})
 """Options of `load`; every other keyword is a row of the settings table."""
 
 
@@ -41,7 +41,7 @@ def segment(
         with commas between them.
     settings
         Any row of docs/settings.md, such as `theta=0.5, prompter="blur"` (`box` for lambda), and the options
-        of `load`: `proposer`, `classifier`, `device`, `dtype`.
+        of `load`: `proposer_backbone`, `classifier`, `device`, `dtype`.
     """
     model, words = _prepared(preset, background, settings)
     return model(image, queries, background=words, record=record)

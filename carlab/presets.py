@@ -11,7 +11,7 @@ from typing import Any
 
 from carlab.backbones import load_backbone
 from carlab.backbones.base import FrozenVlm
-from carlab.errors import check_choice, check_text
+from carlab.errors import SettingError, check_choice, check_text, quoted
 from carlab.queries import BACKGROUNDS, CAM_TEMPLATE
 from carlab.recurrence import ClipAsRnn
 from carlab.stages.affinity import Affinity
@@ -96,34 +96,43 @@ PRESETS = (
 def load(
     preset: str = "offline",
     *,
-    proposer: str | None = None,
+    proposer_backbone: str | None = None,
     classifier: str | None = None,
     regions: str | None = None,
     device: str = "cpu",
     dtype: str = "float32",
+    proposer: str | None = None,
 ) -> ClipAsRnn:
     """Build a model from a preset's name: "offline", "reference/voc", "paper/coco", ...
 
-    Raises SettingError if the preset, the device or the dtype is unknown; BackboneError if the weights cannot
-    be found or reached.
+    Raises SettingError if the preset, the device or the dtype is unknown, or `proposer` is given;
+    BackboneError if the weights cannot be found or reached.
 
     Parameters
     ----------
     preset
         One of `PRESETS`.
-    proposer, classifier
+    proposer_backbone, classifier
         Other backbones than the preset's: "offline", a local folder, or a hub name, of CLIP or SigLIP. The
         preset's settings stay; `change(model, score="sigmoid")` makes a SigLIP's scores absolute.
     regions
         What the final masks are matched to, see `match_regions`; None: nothing.
     device, dtype
         Where and in what precision the models compute, e.g. "cuda" and "bfloat16".
+    proposer
+        Not an option here, but a setting: `change(load(...), proposer="maskclip")`.
     """
+    if proposer is not None:
+        raise SettingError(
+            f"expected a network as proposer_backbone=, got proposer={quoted(proposer)}; how masks are "
+            'proposed is a setting: carlab.change(model, proposer="maskclip")'
+        )
     check_choice("a preset", preset, PRESETS)
-    for what, name in {"a proposer": proposer, "a classifier": classifier, "regions": regions}.items():
+    networks = {"a proposer's network": proposer_backbone, "a classifier": classifier, "regions": regions}
+    for what, name in networks.items():
         check_text(what, name, optional=True)
     kind, _, dataset = preset.partition("/")
-    f, g = _backbones(kind, dataset, proposer, classifier, device=device, dtype=dtype)
+    f, g = _backbones(kind, dataset, proposer_backbone, classifier, device=device, dtype=dtype)
     build = {"offline": _offline, "reference": _reference, "paper": _paper}[kind]
     model = build(dataset, f, g)
     return model if regions is None else match_regions(model, regions)
@@ -248,4 +257,9 @@ def match_regions(model: ClipAsRnn, name: str) -> ClipAsRnn:
         g = model.classifier
         device = str(g.backbone.device) if isinstance(g, TemplateClassifier) else "cpu"
         regions = load_sam(name, device=device)
+        if not callable(regions):
+            raise SettingError(
+                f"expected a SAM or HQ-SAM for regions, got {regions.name}, which is only prompted here; "
+                f"take refiner={f'sam:{name}'!r}, or a SAM that is not SAM 2"
+            )
     return replace(model, refiner=RegionMatch(base, regions, **options))

@@ -14,11 +14,14 @@ from math import inf
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
-from carlab.errors import SettingError, check_choice, described
+from carlab.errors import SettingError, check_choice, described, quoted
 from carlab.queries import BACKGROUNDS, check_background
 from carlab.stages.base import SCORE_KINDS
 from carlab.stages.prompter import PROMPTS, prompts
-from carlab.stages.refiner import DenseCrf, NoRefiner
+from carlab.stages.proposer import PROPOSERS, proposer_named
+from carlab.stages.refiner import DenseCrf, LabelRefiner, NoRefiner
+from carlab.stages.refiner.base import device_of
+from carlab.stages.refiner.sam_prompt import SamPrompt
 from carlab.stages.regions import SAM_HQ, SUPERPIXELS, RegionMatch
 
 if TYPE_CHECKING:
@@ -180,6 +183,27 @@ def _set_max_steps(model: "ClipAsRnn", value: int) -> "ClipAsRnn":
     return replace(model, max_steps=value, min_steps=min(model.min_steps, value))
 
 
+def _proposer(model: "ClipAsRnn") -> str | None:
+    kind = type(model.proposer)
+    return next((name for name in PROPOSERS if proposer_named(name) is kind), None)
+
+
+def _set_proposer(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
+    """Return the model with another mask proposer, on the same backbone and with the same other settings.
+
+    Raises SettingError if there is none of this name, or the backbone does not support it.
+    """
+    if value not in PROPOSERS:
+        raise SettingError(
+            f"expected a mask proposer out of {', '.join(PROPOSERS)}, got {quoted(value)}; its network is "
+            "given by --proposer-backbone, in Python by proposer_backbone="
+        )
+    kind: Any = proposer_named(value)
+    old = model.proposer
+    names = [field.name for field in fields(kind) if hasattr(old, field.name)]
+    return replace(model, proposer=kind(**{name: getattr(old, name) for name in names}))
+
+
 def _set_affinity(model: "ClipAsRnn", value: bool) -> "ClipAsRnn":
     if value and getattr(model.proposer, "affinity", None) is not None:
         return model
@@ -198,21 +222,80 @@ def _set_lambda(model: "ClipAsRnn", value: float) -> "ClipAsRnn":
 
 
 def _refiner(model: "ClipAsRnn") -> str | None:
-    kind = type(_base(model.refiner))
-    return next((name for name, make in REFINERS.items() if type(make(model, NoRefiner())) is kind), None)
+    base = _base(model.refiner)
+    if isinstance(base, SamPrompt):
+        name = _sam_name(base.sam)
+        return SAM if name == SAM_HQ else f"{SAM}:{name}"
+    others = (name for name in REFINERS if name != SAM)
+    return next((name for name in others if type(_made(name, model)) is type(base)), None)
+
+
+def _made(name: str, model: "ClipAsRnn") -> Any:
+    try:
+        return REFINERS[name](model, NoRefiner())
+    except SettingError:  # it needs a library that is not installed
+        return None
 
 
 def _set_refiner(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
-    check_choice("a refiner", value, REFINERS)
+    name, _, sam = value.partition(":")
+    if sam and name == SAM:
+        return _on_base(model, lambda base: _prompting(model, sam))
+    check_choice("a refiner", value, (*REFINERS, f"{SAM}:NAME"))
     return _on_base(model, lambda base: REFINERS[value](model, base))
 
 
+def _labelling(kind: Any, model: "ClipAsRnn", old: Any, **values: Any) -> Any:
+    """Return a `LabelRefiner` that takes over from another how it shares pixels; the old one if it is one."""
+    if type(old) is kind:
+        return old
+    kept = {name: getattr(old, name) for name in ("background_power", "compete") if hasattr(old, name)}
+    return kind(**kept, **values)
+
+
+def _crf(model: "ClipAsRnn", old: Any) -> Any:
+    return _labelling(DenseCrf, model, old, device=_device(model))
+
+
+def _pamr(model: "ClipAsRnn", old: Any) -> Any:
+    from carlab.stages.refiner.pamr import Pamr  # here, since it loads torch
+
+    return _labelling(Pamr, model, old, device=_device(model))
+
+
+def _grabcut(model: "ClipAsRnn", old: Any) -> Any:
+    from carlab.stages.refiner.grabcut import GrabCut
+
+    return _labelling(GrabCut, model, old)
+
+
+def _random_walker(model: "ClipAsRnn", old: Any) -> Any:
+    from carlab.stages.refiner.random_walker import RandomWalker
+
+    return _labelling(RandomWalker, model, old)
+
+
+def _prompting(model: "ClipAsRnn", name: str) -> SamPrompt:
+    from carlab.backbones.sam import load_sam
+
+    return SamPrompt(load_sam(name, device=_device(model)), model.mask_threshold)
+
+
+def _sam_name(sam: Any) -> str:
+    return str(getattr(sam, "name", type(sam).__name__.lower())).removeprefix("SAM ")
+
+
+def _device(model: "ClipAsRnn") -> str:
+    return device_of(getattr(model.classifier, "backbone", None))
+
+
+SAM = "sam"
 REFINERS: "dict[str, Callable[[ClipAsRnn, Any], Any]]" = {
-    "crf": lambda model, refiner: (
-        DenseCrf.beside(getattr(model.classifier, "backbone", None))
-        if isinstance(refiner, NoRefiner)
-        else refiner
-    ),
+    "crf": _crf,
+    "pamr": _pamr,
+    SAM: lambda model, refiner: _prompting(model, SAM_HQ),
+    "grabcut": _grabcut,
+    "random-walker": _random_walker,
     NONE: lambda model, refiner: NoRefiner(model.mask_threshold),
 }
 """Refiners by name: from the model and its present refiner to the new one; add your own."""
@@ -221,8 +304,7 @@ REFINERS: "dict[str, Callable[[ClipAsRnn, Any], Any]]" = {
 def _regions(model: "ClipAsRnn") -> str:
     if not isinstance(model.refiner, RegionMatch):
         return NONE
-    regions = model.refiner.regions
-    return str(getattr(regions, "name", type(regions).__name__.lower()))
+    return _sam_name(model.refiner.regions)
 
 
 def _set_regions(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
@@ -236,7 +318,7 @@ def _set_regions(model: "ClipAsRnn", value: str) -> "ClipAsRnn":
 def _set_refer(model: "ClipAsRnn", value: bool) -> "ClipAsRnn":
     model = with_field(model, "proposer.compete", not value)
     return _on_base(
-        model, lambda base: replace(base, compete=not value) if isinstance(base, DenseCrf) else base
+        model, lambda base: replace(base, compete=not value) if isinstance(base, LabelRefiner) else base
     )
 
 
@@ -254,6 +336,10 @@ def _on_base(model: "ClipAsRnn", changed: Callable[[Any], Any]) -> "ClipAsRnn":
 _ROWS = (
     Setting("theta", "filter.theta", float, "Score a query must exceed.", symbol="theta"),
     Setting("eta", "mask_threshold", float, "Where a soft mask exceeds it, it is drawn.", symbol="eta"),
+    Setting(
+        "proposer", "proposer", str, "How masks are proposed; docs/proposers.md has what each needs.",
+        choices=PROPOSERS, symbol="f", getter=_proposer, setter=_set_proposer,
+    ),
     Setting(
         "affinity", "proposer.affinity", bool, "Refine the maps by the affinity of the patches.",
         getter=lambda model: getattr(model.proposer, "affinity", None) is not None, setter=_set_affinity,
@@ -277,8 +363,8 @@ _ROWS = (
     ),
     Setting("batch", "batch", int, "Prompted images encoded at once.", 1.0, inf),
     Setting(
-        "refiner", "refiner", str, "Post-processor of the final masks.",
-        choices=REFINERS, getter=_refiner, setter=_set_refiner,
+        "refiner", "refiner", str, "Post-processor of the final masks; sam:NAME takes another SAM or SAM 2.",
+        choices=REFINERS, open=True, getter=_refiner, setter=_set_refiner,
     ),
     Setting(
         "score", "classifier.score", str,

@@ -18,6 +18,7 @@ from carlab.trace import Trace
 VALUES: dict[str, Any] = {
     "theta": 0.05,
     "eta": 0.3,
+    "proposer": "maskclip",
     "affinity": False,
     "box": 0.7,
     "prompter": "blur",
@@ -80,7 +81,9 @@ def test_a_background_is_a_list_or_a_name(loaded: list, photo: np.ndarray) -> No
 
 
 def test_a_name_that_is_no_setting_is_said(loaded: list, photo: np.ndarray) -> None:
-    with pytest.raises(SettingError, match=r"expected settings out of proposer, .*theta.*, got 'teta'"):
+    with pytest.raises(
+        SettingError, match=r"expected settings out of proposer_backbone, .*theta.*, got 'teta'"
+    ):
         carlab.segment(photo, WORDS, teta=0.5)
     assert not loaded
 

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.house import docstrings, modules
 from carlab.photo import Photo
 from carlab.recurrence import ClipAsRnn
+from carlab.settings import change
 from tests.traces import make_trace
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +27,7 @@ def test_examples_run(name: str, tiny: ClipAsRnn, photo: np.ndarray) -> None:
     """`image`, `trace` and `model` are what CONTRIBUTING.md says they are."""
     module = import_module(name)
     given = {"np": np, "replace": replace, "image": photo, "model": tiny, "trace": make_trace()}
-    given["Photo"] = Photo
+    given |= {"Photo": Photo, "change": change}
     tests = [test for test in doctest.DocTestFinder().find(module, extraglobs=given) if test.examples]
     assert tests
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)

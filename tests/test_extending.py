@@ -62,7 +62,7 @@ def test_a_prompter(photo: np.ndarray, tiny: carlab.ClipAsRnn, tmp_path: Path, c
     assert SETTINGS["prompter"].read(model) == "blur+dim"
     assert "dim" in SETTINGS["prompter"].choices
     Image.fromarray(photo).save(tmp_path / "a.png")
-    tiny_clips = ["--proposer", str(clip_folders[0]), "--classifier", str(clip_folders[1])]
+    tiny_clips = ["--proposer-backbone", str(clip_folders[0]), "--classifier", str(clip_folders[1])]
     command = [
         "segment",
         str(tmp_path / "a.png"),
@@ -147,7 +147,7 @@ class ColourNamer:
 
 def test_a_backbone_family() -> None:
     LOADERS["colours"] = lambda name, *, device, dtype, **options: ColourNamer(device)
-    model = carlab.load("offline", proposer="colours:rgb", classifier="colours:rgb")
+    model = carlab.load("offline", proposer_backbone="colours:rgb", classifier="colours:rgb")
     assert isinstance(model.proposer.backbone, FrozenVlm)
     image = np.full((60, 80, 3), 90, np.uint8)
     image[10:40, 10:40] = (250, 20, 20)

@@ -29,7 +29,7 @@ ROWS = {
 
 
 def build(kind: str, dataset: str, folders: tuple[Path, Path]) -> ClipAsRnn:
-    return load(f"{kind}/{dataset}", proposer=str(folders[0]), classifier=str(folders[1]))
+    return load(f"{kind}/{dataset}", proposer_backbone=str(folders[0]), classifier=str(folders[1]))
 
 
 def test_every_row_is_typed() -> None:
@@ -93,7 +93,7 @@ def test_reference_has_every_quirk_and_paper_none(clip_folders: tuple[Path, Path
 
 
 def test_load_by_name(clip_folders: tuple[Path, Path]) -> None:
-    model = load("reference/coco", proposer=str(clip_folders[0]), classifier=str(clip_folders[0]))
+    model = load("reference/coco", proposer_backbone=str(clip_folders[0]), classifier=str(clip_folders[0]))
     assert model.name == "reference/coco"
     assert model.proposer.backbone is model.classifier.backbone
 

@@ -209,7 +209,14 @@ def test_the_command(
     together: bool, clip_folders: tuple[Path, Path], photo: np.ndarray, tmp_path: Path
 ) -> None:
     Image.fromarray(photo).save(tmp_path / "a.png")
-    tiny = ["--proposer", str(clip_folders[0]), "--classifier", str(clip_folders[1]), "--refiner", "none"]
+    tiny = [
+        "--proposer-backbone",
+        str(clip_folders[0]),
+        "--classifier",
+        str(clip_folders[1]),
+        "--refiner",
+        "none",
+    ]
     said = [word for text in SAID[:3] for word in ("-q", text)]
     more = ["--one-object"] if together else []
     result = CliRunner().invoke(

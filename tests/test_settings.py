@@ -22,6 +22,7 @@ from carlab.stages.regions import RegionMatch
 VALUES = {
     "theta": 0.5,
     "eta": 0.6,
+    "proposer": "hirescam",
     "affinity": False,
     "box": 0.1,
     "prompter": "contour+blur",  # in the order of the table
@@ -80,7 +81,7 @@ def test_changes_of_the_refiner(tiny: ClipAsRnn) -> None:
     assert isinstance(matched.refiner, RegionMatch)
     assert change(matched, refiner="none").refiner.base == NoRefiner(tiny.mask_threshold)
     assert change(matched, regions="none") == crf
-    with pytest.raises(SettingError, match="crf, none"):
+    with pytest.raises(SettingError, match="crf, pamr, .*none"):
         change(tiny, refiner="x")
 
 
@@ -144,12 +145,12 @@ def test_lambda_needs_an_affinity(tiny: ClipAsRnn) -> None:
 def test_the_released_code_without_recurrence_and_with_other_prompts(clip_folders: tuple[Path, Path]) -> None:
     """Both kept the released drawing and its two steps from being changed before."""
     f, g = map(str, clip_folders)
-    model = load("reference/voc", proposer=f, classifier=g)
+    model = load("reference/voc", proposer_backbone=f, classifier=g)
     once = change(model, **WITHOUT_RECURRENCE)
     assert (once.min_steps, once.max_steps, once.filter.theta) == (1, 1, 0.0)
     assert (model.min_steps, change(model, max_steps=5).min_steps) == (2, 2)
     assert change(model, prompter="contour+grey").prompter == Contour(engine="opencv") + Grey(swapped=True)
-    paper = load("paper/voc", proposer=f, classifier=g)
+    paper = load("paper/voc", proposer_backbone=f, classifier=g)
     assert change(paper, prompter="contour+grey").prompter == Contour() + Grey()
 
 

@@ -1,7 +1,8 @@
 """What stages require of a frozen image-text model, and what all backbones share.
 
-Axis letters: h w image rows and columns, n patch tokens (i rows by j columns), c token width,
-d embedding width, m images, s input side, q texts.
+Axis letters: h w image rows and columns, n patch tokens (i rows by j columns), k tokens with a class token
+first where there is one, a attention heads, c token width, e head width, d embedding width, m images,
+s input side, q texts.
 """
 
 from collections.abc import Callable, Sequence
@@ -98,6 +99,58 @@ class FrozenVlm(Protocol):
 
     def logits(self, images: Float[Tensor, "m d"], texts: Float[Tensor, "q d"]) -> Float[Tensor, "m q"]:
         """Return the scaled similarity of every pair, the input of the softmax or sigmoid."""
+        ...
+
+
+@runtime_checkable
+class DenseVlm(FrozenVlm, Protocol):
+    """A frozen model that embeds each patch by itself, in the space of the texts."""
+
+    def patches(self, trunk: Trunk) -> Float[Tensor, "n d"]:
+        """Return the embedding of every patch, as if it alone were pooled."""
+        ...
+
+
+Weigh = Callable[[Float[Tensor, "a k e"], Float[Tensor, "a k e"], float], Float[Tensor, "a k k"]]
+"""Queries, keys and the scale of their products to attention weights, for each head."""
+
+
+def attention_weights(
+    query: Float[Tensor, "a k e"], key: Float[Tensor, "a k e"], scale: float
+) -> Float[Tensor, "a k k"]:
+    """Return softmax(scale * query . key) for each head, in single precision or better."""
+    precision = torch.promote_types(query.dtype, torch.float32)
+    return (query * scale @ key.mT).softmax(-1, dtype=precision)
+
+
+@runtime_checkable
+class Block(Protocol):
+    """A transformer block and its input, to be run as it was trained or with other attention."""
+
+    def weights(self) -> Float[Tensor, "a k k"]:
+        """Return its own attention weights."""
+        ...
+
+    def __call__(
+        self, weigh: Weigh = attention_weights, *, residual: bool = True, mlp: bool = True
+    ) -> Float[Tensor, "k c"]:
+        """Return its output, without residual connection around the attention or without MLP if told so."""
+        ...
+
+
+@runtime_checkable
+class AttentionVlm(DenseVlm, Protocol):
+    """A frozen vision transformer whose blocks can be run with other attention weights."""
+
+    def blocks(self, trunk: Trunk, number: int | None = 1) -> Sequence[Block]:
+        """Return the last blocks, in order, each with its input; None: all.
+
+        The last one alone costs nothing; more cost one more pass through the trunk.
+        """
+        ...
+
+    def embed(self, tokens: Float[Tensor, "m c"]) -> Float[Tensor, "m d"]:
+        """Return the embedding of each token of the last block's output by itself, by norm and head."""
         ...
 
 

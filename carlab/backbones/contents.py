@@ -27,7 +27,7 @@ TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model"
 TOKENIZER = "tokenizer (tokenizer.json, vocab.json and merges.txt, or spiece.model)"
 TOKENIZER_NOTES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")
-WITHOUT_TEXT = ("sam", "sam_hq")
+WITHOUT_TEXT = ("sam", "sam_hq", "sam2", "sam2_video")
 OPEN_CLIP = "open_clip"
 
 SMALL_FILES = (

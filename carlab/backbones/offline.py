@@ -123,6 +123,11 @@ class Offline:
         return self._classes(activations.mean(0))
 
     @torch.no_grad()
+    def patches(self, trunk: Trunk) -> Float[Tensor, "n k"]:
+        """Return the score of every class in every patch: the class activation maps of Zhou et al. (2016)."""
+        return self._classes(trunk.activations)
+
+    @torch.no_grad()
     def encode_images(
         self, images: UInt8[np.ndarray, "m s1 s2 3"], *, skip_blocks: int = 0
     ) -> Float[Tensor, "m k"]:

@@ -1,6 +1,6 @@
-"""Segment Anything: every region of an image, by transformers' mask generation."""
+"""Segment Anything: every region of an image, by transformers' mask generation; or masks at prompts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from PIL import Image
 from pycocotools import mask as runs
 from torch import Tensor
+from torch.nn import functional
 from transformers import SamHQModel, SamModel
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 from transformers.pipelines import MaskGenerationPipeline
@@ -21,7 +22,11 @@ from carlab.backbones.hub import Family, find_checkpoint
 from carlab.hooks import progress
 
 MODELS: dict[str, Any] = {"sam": SamModel, "sam_hq": SamHQModel}
-SAM = Family("SAM", tuple(MODELS), "syscv-community/sam-hq-vit-huge", "superpixels")
+SAM2 = ("sam2", "sam2_video")
+"""Types of SAM 2, of images and of video: their part for images is the same."""
+SAM = Family("SAM", (*MODELS, *SAM2), "syscv-community/sam-hq-vit-huge", "superpixels")
+Prompt = tuple[Float[np.ndarray, " 4"] | None, Float[np.ndarray, "_ 2"]]
+"""A box (left, top, right, bottom) or none, and points (x, y) of the object, in pixels of the image."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,6 +70,21 @@ class Sam:
             crops_nms_thresh=self.box_overlap,
         )
         return np.array(found["masks"], dtype=bool).reshape(-1, *image.shape[:2])
+
+    @torch.no_grad()
+    def prompted(
+        self, image: UInt8[np.ndarray, "h w 3"], prompts: Sequence[Prompt]
+    ) -> Bool[np.ndarray, "m h w"]:
+        """Return the best mask at each prompt: a box or None, and points, in pixels of the image."""
+        inputs = self.processor(images=Image.fromarray(image), return_tensors="pt")
+        whole, seen = image.shape[:2], tuple(inputs["reshaped_input_sizes"][0].tolist())
+        found = self.model.get_image_embeddings(inputs["pixel_values"].to(self.model.device))
+        names = ("image_embeddings", "intermediate_embeddings")  # HQ-SAM has both
+        embeddings = dict(zip(names, found if isinstance(found, tuple) else (found,), strict=False))
+        scale = (seen[1] / whole[1], seen[0] / whole[0])
+        padded = (self.processor.pad_size["height"], self.processor.pad_size["width"])
+        masks = decoded(self.model, embeddings, prompts, scale)
+        return np.stack([enlarged(mask, padded, seen, whole) for mask in masks])
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r}, points_per_side={self.points_per_side})"
@@ -117,9 +137,50 @@ def suppress(
     return torch.stack(kept) if kept else order
 
 
+def decoded(
+    model: Any, embeddings: Mapping[str, Any], prompts: Sequence[Prompt], scale: tuple[float, float]
+) -> Iterator[Float[Tensor, "i j"]]:
+    """Yield the logits of the mask at each prompt that the model estimates best, at its own resolution.
+
+    Parameters
+    ----------
+    embeddings
+        Of the image, by the names under which `model` takes them.
+    scale
+        Pixels of the model's input per pixel of the image, in x and y.
+    """
+    for done, (box, points) in enumerate(prompts):
+        progress("sam", done, len(prompts))
+        given: dict[str, Tensor] = {}
+        if box is not None:
+            corners = (box.reshape(2, 2) * scale).reshape(1, 1, 4)
+            given["input_boxes"] = torch.tensor(corners, dtype=torch.float32, device=model.device)
+        if len(points):
+            places = (points * scale)[None, None]
+            given["input_points"] = torch.tensor(places, dtype=torch.float32, device=model.device)
+            given["input_labels"] = torch.ones(1, 1, len(points), dtype=torch.long, device=model.device)
+        out = model(**embeddings, **given, multimask_output=True)
+        yield out.pred_masks[0, 0, out.iou_scores[0, 0].argmax()]
+
+
+def enlarged(
+    logits: Float[Tensor, "i j"], padded: tuple[int, int], seen: tuple[int, int], whole: tuple[int, int]
+) -> Bool[np.ndarray, "h w"]:
+    """Return a mask at the size of the image: to the model's input, without its padding, and from there.
+
+    >>> enlarged(torch.tensor([[1.0, -1.0], [1.0, -1.0]]), (2, 2), (1, 2), (2, 4)).astype(int)
+    array([[1, 1, 0, 0],
+           [1, 1, 0, 0]])
+    """
+    grown = functional.interpolate(logits[None, None].float(), padded, mode="bilinear", align_corners=False)
+    kept = grown[..., : seen[0], : seen[1]]
+    mask = functional.interpolate(kept, whole, mode="bilinear", align_corners=False)[0, 0] > 0
+    return np.asarray(mask.cpu().numpy())
+
+
 @lru_cache(maxsize=1)
-def load_sam(name: str, *, device: str = "cpu", **options: Any) -> Sam:
-    """Load a SAM or HQ-SAM by folder or hub name, in single precision. The last one loaded is cached.
+def load_sam(name: str, *, device: str = "cpu", **options: Any) -> Any:
+    """Load a SAM, HQ-SAM or SAM 2 by folder or hub name, in single precision. The last one is cached.
 
     Raises BackboneError if it cannot be found, reached or read, is no SAM, or holds broken weights.
 
@@ -130,10 +191,14 @@ def load_sam(name: str, *, device: str = "cpu", **options: Any) -> Sam:
     device
         Such as "cuda"; on a CPU, ViT-H and 64 points a side take minutes an image.
     options
-        Fields of `Sam`, e.g. `points_per_side=32`.
+        Fields of `Sam`, e.g. `points_per_side=32`; a SAM 2 (`carlab.backbones.sam2.Sam2`) has none of them.
     """
     checkpoint = find_checkpoint(name, SAM)
     with loading(checkpoint):
+        if checkpoint.kind in SAM2:
+            from carlab.backbones import sam2
+
+            return sam2.load(checkpoint, name, device)
         model = build(
             MODELS[checkpoint.kind], checkpoint.config, checkpoint.tensors(), checkpoint, torch.float32
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from carlab.backbones.base import (
     TEXT_BATCH,
     TEXT_BYTES,
     Trunk,
+    Weigh,
+    attention_weights,
     cached_embeddings,
     weights_digest,
 )
@@ -41,6 +43,40 @@ AFFINITY_BLOCKS = 8
 Positions = Literal["bicubic", "bilinear half"]
 _M = TypeVar("_M", bound=torch.nn.Module)
 _V = TypeVar("_V", bound="Vit")
+
+
+class State(NamedTuple):
+    """What the tail reads of the trunk beside the activations: tokens with a class token first, if any."""
+
+    tokens: Float[Tensor, "k c"]
+    """Input of the last block, before its first norm."""
+    class_token: Float[Tensor, "1 c"] | Float[Tensor, "0 c"]
+    """After that norm."""
+    embedded: Float[Tensor, "k c"]
+    """Input of the first block."""
+
+
+@dataclass(frozen=True)
+class VitBlock:
+    """One block, and its input before and after the first norm; see `carlab.backbones.base.Block`."""
+
+    module: Any
+    tokens: Float[Tensor, "k c"]
+    normed: Float[Tensor, "k c"]
+
+    def weights(self) -> Float[Tensor, "a k k"]:
+        """Return its own attention weights."""
+        attention = self.module.self_attn
+        query, key, _ = heads(attention, self.normed)
+        return attention_weights(query, key, attention.scale)
+
+    def __call__(
+        self, weigh: Weigh = attention_weights, *, residual: bool = True, mlp: bool = True
+    ) -> Float[Tensor, "k c"]:
+        """Return its output, without residual connection around the attention or without MLP if told so."""
+        attended, _ = attend(self.module.self_attn, self.normed, weigh)
+        mixed = self.tokens + attended if residual else attended
+        return mix(self.module, mixed) if mlp else mixed
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -141,7 +177,7 @@ class Vit:
         with timed("trunk", passes=1):
             resized = self._resized(image)
             patch, skip = self._vision.embeddings.patch_size, self.CLASS_TOKENS
-            tokens = self._embed(resized[None])[0]
+            tokens = embedded = self._embed(resized[None])[0]
             *blocks, last = self._vision.encoder.layers
             recorded = min(AFFINITY_BLOCKS, len(blocks) + 1) - 1
             relations = torch.zeros((), device=self.device)
@@ -160,18 +196,40 @@ class Vit:
             grid=(resized.shape[0] // patch, resized.shape[1] // patch),
             relations=relations / (recorded + 1),
             relation_kind="attention",
-            state=(tokens, normed[:skip]),
+            state=State(tokens, normed[:skip], embedded),
         )
 
     def tail(self, trunk: Trunk, activations: Float[Tensor, "n c"]) -> Float[Tensor, " d"]:
         """Run the last block, and embed its output."""
-        tokens, class_token = trunk.state
-        last = self._single(self._vision.encoder.layers[-1])
-        attended, _ = attend(last.self_attn, torch.cat([class_token, activations]))
-        normed = self._single(self._vision.post_layernorm)(mix(last, tokens + attended))
+        normed = self._single(self._vision.post_layernorm)(self._last(trunk.state, activations)())
         head = self._single(self._head)
         # As released, the mean over the patch tokens is read in place of the class token.
         return head(normed[self.CLASS_TOKENS :].mean(0) if self.CLASS_TOKENS else normed[None]).view(-1)
+
+    @torch.no_grad()
+    def patches(self, trunk: Trunk) -> Float[Tensor, "n d"]:
+        """Run the last block as it was trained, and embed each patch by itself."""
+        (last,) = self.blocks(trunk)
+        return self.embed(last()[self.CLASS_TOKENS :])
+
+    @torch.no_grad()
+    def blocks(self, trunk: Trunk, number: int | None = 1) -> list[VitBlock]:
+        """Return the last blocks, each with its input; more than one cost another pass through the trunk."""
+        layers, found = list(self._vision.encoder.layers), [self._last(trunk.state, trunk.activations)]
+        wanted = len(layers) if number is None else min(number, len(layers))
+        if wanted > 1:
+            with timed("trunk", passes=1):
+                tokens = trunk.state.embedded
+                for place, layer in enumerate(layers[:-1]):
+                    if place >= len(layers) - wanted:
+                        found.insert(-1, self._block(layer, tokens.to(self._tail_dtype)))
+                    tokens = layer(tokens[None], None)[0]
+        return found
+
+    def embed(self, tokens: Float[Tensor, "m c"]) -> Float[Tensor, "m d"]:
+        """Return the embedding of each token by itself; attention pooling of one token is its value."""
+        normed = self._single(self._vision.post_layernorm)(tokens)
+        return self._single(self._head)(normed if self.CLASS_TOKENS else normed[:, None])
 
     @torch.no_grad()
     def encode_images(
@@ -193,6 +251,15 @@ class Vit:
                 tokens = block(tokens, None)
             read = tokens[:, 0] if self.CLASS_TOKENS else tokens
             return functional.normalize(self._head(self._vision.post_layernorm(read)), dim=-1)
+
+    def _last(self, state: State, activations: Float[Tensor, "n c"]) -> VitBlock:
+        """Return the last block on patch tokens A, which may be a leaf or edited."""
+        layer = self._single(self._vision.encoder.layers[-1])
+        return VitBlock(layer, state.tokens, torch.cat([state.class_token, activations]))
+
+    def _block(self, layer: Any, tokens: Float[Tensor, "k c"]) -> VitBlock:
+        single = self._single(layer)
+        return VitBlock(single, tokens, single.layer_norm1(tokens))
 
     @cached_property
     def _vision(self) -> Any:
@@ -241,14 +308,18 @@ class Vit:
         return self._vision.pre_layrnorm(torch.cat([class_tokens, tokens], dim=1) + positions)
 
 
-def attend(attention: Any, tokens: Float[Tensor, "n c"]) -> tuple[Float[Tensor, "n c"], Float[Tensor, "n n"]]:
+def heads(attention: Any, tokens: Float[Tensor, "k c"]) -> tuple[Float[Tensor, "a k e"], ...]:
+    """Return queries, keys and values of each head."""
+    parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+    return tuple(project(tokens).unflatten(1, (attention.num_heads, -1)).transpose(0, 1) for project in parts)
+
+
+def attend(
+    attention: Any, tokens: Float[Tensor, "k c"], weigh: Weigh = attention_weights
+) -> tuple[Float[Tensor, "k c"], Float[Tensor, "k k"]]:
     """Return the self-attention of one image, and its weights as the mean over heads, float32 or better."""
-    query, key, value = (
-        project(tokens).unflatten(1, (attention.num_heads, -1)).transpose(0, 1)
-        for project in (attention.q_proj, attention.k_proj, attention.v_proj)
-    )
-    precision = torch.promote_types(tokens.dtype, torch.float32)
-    weights = (query * attention.scale @ key.mT).softmax(-1, dtype=precision)
+    query, key, value = heads(attention, tokens)
+    weights = weigh(query, key, attention.scale)
     attended = attention.out_proj((weights.to(tokens.dtype) @ value).transpose(0, 1).flatten(1))
     return attended, weights.mean(0)
 

@@ -28,7 +28,7 @@ def evaluate_preset(
     split: options.Split = None,
     limit: options.Limit = None,
     preset: options.Preset = "offline",
-    proposer: options.Proposer = None,
+    proposer_backbone: options.ProposerBackbone = None,
     classifier: options.Classifier = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
@@ -51,7 +51,8 @@ def evaluate_preset(
     data = load_data(dataset, root, split, preset, labels_given=labels_given)
     options.announce(f"{len(data)} images of {data.name} {data.split}; loading {preset}")
     place = place_named(engine, workers, together, device, gpus_per_worker, ray_address)
-    model = partial(load, preset, proposer=proposer, classifier=classifier, device=place.device, dtype=dtype)
+    networks = {"proposer_backbone": proposer_backbone, "classifier": classifier}
+    model = partial(load, preset, **networks, device=place.device, dtype=dtype)
     finish(run_all(data, model, {out: settings}, limit=limit, keep_traces=keep_traces, engine=place.engine))
 
 

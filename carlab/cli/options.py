@@ -18,10 +18,10 @@ Queries = Annotated[
     list[str], typer.Option("--query", "-q", help="What to look for; repeat it.", show_default=False)
 ]
 Preset = Annotated[str, typer.Option(help="offline, offline/voc, reference/DATASET or paper/DATASET.")]
-Proposer = Annotated[
-    str | None, typer.Option(help='Backbone that proposes: "offline", a folder or a hub name.')
+ProposerBackbone = Annotated[
+    str | None, typer.Option(help='Network of the proposer: "offline", a folder or a hub name.')
 ]
-Classifier = Annotated[str | None, typer.Option(help="Backbone that scores, likewise.")]
+Classifier = Annotated[str | None, typer.Option(help="Network that scores, likewise.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16, or float16 on a GPU.")]
 Threads = Annotated[

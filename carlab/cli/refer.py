@@ -25,7 +25,7 @@ def refer(
     merge: Annotated[bool, typer.Option(help="With --one-object: one mask, or one an expression.")] = True,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("out"),
     preset: options.Preset = "offline",
-    proposer: options.Proposer = None,
+    proposer_backbone: options.ProposerBackbone = None,
     classifier: options.Classifier = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
@@ -51,7 +51,13 @@ def refer(
     texts = check_queries([*query, *read_queries(queries_file)])
     make_folder(out)
     options.announce(f"loading {preset}, {len(paths)} image{'s' if len(paths) != 1 else ''} to search")
-    loaded = load(preset, proposer=proposer, classifier=classifier, device=device, dtype=dtype)
+    loaded = load(
+        preset,
+        proposer_backbone=proposer_backbone,
+        classifier=classifier,
+        device=device,
+        dtype=dtype,
+    )
     model = change(loaded, **settings, refer=True)
     expressions: Any = [texts] if one_object else texts
     show = json_line if as_json else text_lines

@@ -25,7 +25,7 @@ def segment_images(
     queries_file: Annotated[Path | None, typer.Option(help="A text file of queries, one a line.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("out"),
     preset: options.Preset = "offline",
-    proposer: options.Proposer = None,
+    proposer_backbone: options.ProposerBackbone = None,
     classifier: options.Classifier = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
@@ -56,7 +56,8 @@ def segment_images(
     check_patterns(tuple(record))
     make_folder(out)
     options.announce(f"loading {preset}, {len(paths)} image{'s' if len(paths) != 1 else ''} to segment")
-    model = load(preset, proposer=proposer, classifier=classifier, device=device, dtype=dtype)
+    networks = {"proposer_backbone": proposer_backbone, "classifier": classifier}
+    model = load(preset, **networks, device=device, dtype=dtype)
     show = json_line if as_json else text_lines
     if segment_all(change(model, **settings), paths, queries, out, record, figures, show):
         raise typer.Exit(1)

@@ -27,11 +27,11 @@ def sweep(
     split: options.Split = None,
     limit: options.Limit = None,
     preset: options.Preset = "offline",
-    proposer: Annotated[
-        list[str], typer.Option(help="Backbone that proposes; repeat it to compare.", show_default=False)
+    proposer_backbone: Annotated[
+        list[str], typer.Option(help="Network of the proposer; repeat it to compare.", show_default=False)
     ] = [],  # noqa: B006 - typer copies it
     classifier: Annotated[
-        list[str], typer.Option(help="Backbone that scores; repeat it to compare.", show_default=False)
+        list[str], typer.Option(help="Network that scores; repeat it to compare.", show_default=False)
     ] = [],  # noqa: B006 - typer copies it
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
@@ -53,10 +53,10 @@ def sweep(
     data = load_data(dataset, root, split, preset)
     options.announce(f"{len(data)} images of {data.name} {data.split}, {len(points)} settings")
     place, done = place_named(engine, workers, together, device, gpus_per_worker, ray_address), []
-    pairs = list(product(proposer or (None,), classifier or (None,)))
+    pairs = list(product(proposer_backbone or (None,), classifier or (None,)))
     for f, g in pairs:
-        model = partial(load, preset, proposer=f, classifier=g, device=place.device, dtype=dtype)
-        prefix = [] if len(pairs) == 1 else [f"proposer={f}", f"classifier={g}"]
+        model = partial(load, preset, proposer_backbone=f, classifier=g, device=place.device, dtype=dtype)
+        prefix = [] if len(pairs) == 1 else [f"proposer-backbone={f}", f"classifier={g}"]
         plans = {out / file_name(" ".join([*prefix, point.name])): point.settings for point in points}
         done += run_all(data, model, plans, limit=limit, keep_traces=keep_traces, engine=place.engine)
     finish(done, form)

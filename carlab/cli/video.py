@@ -41,7 +41,7 @@ def video(
     ] = NONE,
     traces: Annotated[bool, typer.Option(help="Keep every trace, in one file.")] = True,
     preset: options.Preset = "offline",
-    proposer: options.Proposer = None,
+    proposer_backbone: options.ProposerBackbone = None,
     classifier: options.Classifier = None,
     device: options.Device = "cpu",
     dtype: options.Dtype = "float32",
@@ -73,7 +73,14 @@ def video(
     many = "an unknown number of" if film.length is None else film.length
     options.announce(f"{many} frames of {printable(clip.name)}; loading {preset}")
     model = change(
-        load(preset, proposer=proposer, classifier=classifier, device=device, dtype=dtype), **settings
+        load(
+            preset,
+            proposer_backbone=proposer_backbone,
+            classifier=classifier,
+            device=device,
+            dtype=dtype,
+        ),
+        **settings,
     )
     with bars() as progress:
         done = segment_video(

@@ -32,9 +32,12 @@ class Table(NamedTuple):
 
 
 def tables(runs: Sequence[Summary]) -> list[Table]:
-    """Return scores with intervals, differences to the first run, kept classes by step, and IoU by class."""
+    """Return scores with intervals, differences to the first run, kept classes by step, and IoU by class.
+
+    Of a grid of two settings, first the headline as a table of one by the other.
+    """
     names = run_names(runs)
-    found = [_score_table(runs, names)]
+    found = [*_cross_table(runs, names), _score_table(runs, names)]
     if len(runs) > 1:
         found.append(_difference_table(runs, names))
     if all(run.protocol.kind == "semantic" for run in runs):
@@ -50,6 +53,23 @@ def run_names(runs: Sequence[Summary]) -> list[str]:
         f"{name} ({plain[:place].count(name) + 1})" if plain.count(name) > 1 else name
         for place, name in enumerate(plain)
     ]
+
+
+def _cross_table(runs: Sequence[Summary], names: Sequence[str]) -> list[Table]:
+    """Return the headline of a grid of two settings, one down and one across; nothing for other runs."""
+    points = [tuple(tuple(part.partition("=")[::2]) for part in name.split(" ")) for name in names]
+    axes = {tuple(setting for setting, _ in point) for point in points}
+    if len(axes) != 1 or any(len(point) != 2 for point in points):
+        return []
+    down, across = (list(dict.fromkeys(point[place][1] for point in points)) for place in (0, 1))
+    if min(len(down), len(across)) < 2 or len(points) < len(down) * len(across):
+        return []
+    metric = next(iter(runs[0].metrics))
+    cells = {point: shown(run.interval(metric)) for point, run in zip(points, runs, strict=True)}
+    ((first, second),) = axes
+    rows = [(one, *(cells[(first, one), (second, other)] for other in across)) for one in down]
+    title = f"{metric} by {first} and {second}, percent with 95 % intervals over images"
+    return [Table(title, (f"{first} / {second}", *across), rows)]
 
 
 def _score_table(runs: Sequence[Summary], names: Sequence[str]) -> Table:

@@ -73,7 +73,8 @@ def provenance(model: Any) -> dict[str, str]:
     """
     made = {name: _version(distribution) for name, distribution in VERSIONS.items()}
     made["preset"] = model.name
-    for stage, part in (("proposer", "backbone"), ("classifier", "backbone"), ("refiner", "regions")):
+    parts = ("proposer", "backbone"), ("classifier", "backbone"), ("refiner", "regions"), ("refiner", "sam")
+    for stage, part in parts:
         frozen: Any = getattr(getattr(model, stage), part, None)
         if hasattr(frozen, "sha256"):
             made[f"{stage}.{part}"] = frozen.name

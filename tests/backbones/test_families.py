@@ -245,12 +245,12 @@ def test_a_run_with_each_pair(
 
 def test_presets_take_any_family(folders: dict[str, Path], photo: np.ndarray) -> None:
     f, g = str(folders["clip"]), str(folders["siglip"])
-    model = carlab.load("paper/voc", proposer=f, classifier=g)
+    model = carlab.load("paper/voc", proposer_backbone=f, classifier=g)
     assert model.classifier.score == "softmax"  # the preset's, until it is changed
     absolute = carlab.change(model, score="sigmoid", theta=0.1, refiner="none")
     assert current(absolute)["score"] == "sigmoid"
     assert absolute(photo, ["cat", "dog"]).settings["classifier"]["score"] == "sigmoid"
-    released = carlab.load("reference/voc", proposer=g, classifier=g)  # crop, skip_blocks=1 and all
+    released = carlab.load("reference/voc", proposer_backbone=g, classifier=g)  # crop, skip_blocks=1 and all
     assert released.classifier.backbone is released.proposer.backbone
     released = carlab.change(released, refiner="none")
     assert released(photo, ["cat", "dog"]).steps[0].probs.sum() == pytest.approx(2, abs=1e-5)

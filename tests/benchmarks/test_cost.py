@@ -7,7 +7,7 @@ from benchmarks.cost import Task, query_names, run_task
 from carlab.backbones import load_backbone
 from carlab.errors import BackboneError
 
-TINY = {"proposer": "random:tiny/16", "classifier": "random:tiny/16", "height": 60, "width": 80}
+TINY = {"proposer_backbone": "random:tiny/16", "classifier": "random:tiny/16", "height": 60, "width": 80}
 
 
 @pytest.mark.parametrize("preset", ["reference/voc", "reference/refcoco"])

@@ -26,7 +26,7 @@ def run(clip_folders: tuple[Path, Path]) -> Run:
     """`carlab segment` on the tiny CLIPs; other commands as they are."""
 
     def runner(*words: str) -> Result:
-        tiny = ["--proposer", str(clip_folders[0]), "--classifier", str(clip_folders[1])]
+        tiny = ["--proposer-backbone", str(clip_folders[0]), "--classifier", str(clip_folders[1])]
         return CliRunner().invoke(app, [*words, *(tiny if words[0] == "segment" else [])])
 
     return runner
@@ -154,7 +154,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(photos: Path, tmp_path: Path) 
         "cat",
         "-o",
         str(tmp_path / "o"),
-        "--proposer",
+        "--proposer-backbone",
         "nobody/no-such-model",
     ]
     for environment in ({"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}):

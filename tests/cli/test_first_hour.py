@@ -79,7 +79,7 @@ def test_the_command_line_itself_waits_for_no_torch() -> None:
 
 def test_what_is_skipped_is_named(images: Path, tmp_path: Path, clip_folders: tuple[Path, Path]) -> None:
     f, g = clip_folders
-    words = ("-q", "cat", "-q", "dog", "--proposer", f, "--classifier", g, "--no-figures", "--json")
+    words = ("-q", "cat", "-q", "dog", "--proposer-backbone", f, "--classifier", g, "--no-figures", "--json")
     made = invoke("segment", images, *words, "-o", tmp_path / "out")
     assert "film.MP4: no still image" in made.stderr
     assert "moving.gif" in made.stderr

@@ -177,7 +177,7 @@ def test_many_images(models: Callable[[str, str], ClipAsRnn], there: ClipAsRnn, 
 
 # --- what crosses over ----------------------------------------------------------------------------
 
-IMAGE = Counter([("up", "backbones/vit"), ("down", "stages/proposer"), ("down", "stages/classifier")])
+IMAGE = Counter([("up", "backbones/vit"), ("down", "stages/proposer/base"), ("down", "stages/classifier")])
 """Once an image: its pixels; the evidence of all texts in one piece; the classifier's texts."""
 STEP = Counter([("up", "stages/affinity"), ("down", "stages/affinity")])
 STEP += Counter({("up", "stages/classifier"): 2, ("down", "stages/classifier"): 1})

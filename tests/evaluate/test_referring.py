@@ -49,7 +49,7 @@ def root(tmp_path: Path, photo: np.ndarray) -> Path:
 def test_each_object_is_a_run_of_its_own(
     preset: str, root: Path, clip_folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    model = load(preset, proposer=str(clip_folders[0]), classifier=str(clip_folders[1]))
+    model = load(preset, proposer_backbone=str(clip_folders[0]), classifier=str(clip_folders[1]))
     model = change(model, refiner="none")  # a CRF leaves little of random masks
     dataset = load_dataset("coco-referring", root)
     run(dataset, model, tmp_path / "run", keep_traces="all")

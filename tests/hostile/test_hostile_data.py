@@ -57,10 +57,10 @@ def test_special_files_do_not_hang(place: Path, tmp_path: Path) -> None:
     root = voc(tmp_path, {"a": labels()})
     (root / place).unlink()
     os.mkfifo(root / place)
-    assert "special file" in complaint("voc21", root)
+    assert "(a special" in complaint("voc21", root)
     (root / place).unlink()
     (root / place).symlink_to("/dev/zero")
-    assert "special file" in complaint("voc21", root)
+    assert "(a special" in complaint("voc21", root)
 
 
 def test_a_list_that_windows_wrote(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ def test_impossible_settings(make: Callable[[], object]) -> None:
 def test_thresholds_of_the_presets(dataset: str, iom: float, clip_folders: tuple[Path, Path]) -> None:
     f, g = map(str, clip_folders)
     for kind, iou in (("paper", 0.7), ("reference", 0.9)):
-        model = load(f"{kind}/{dataset}", proposer=f, classifier=g, regions="superpixels")
+        model = load(f"{kind}/{dataset}", proposer_backbone=f, classifier=g, regions="superpixels")
         assert (model.refiner.iom, model.refiner.iou) == (iom, iou)
         assert isinstance(model.refiner.base, DenseCrf)
     assert NUMBERS[dataset].iom == iom

@@ -281,7 +281,14 @@ class Tracked(np.ndarray):
 def test_killed_and_gone_on_with(clip_folders: tuple[Path, Path], tmp_path: Path) -> None:
     """A real process, SIGKILL in the middle; the second one ends with what an undisturbed one writes."""
     path = write_clip(tmp_path / "a.mov", moving(150, (40, 48)))
-    tiny = ["--proposer", str(clip_folders[0]), "--classifier", str(clip_folders[1]), "--refiner", "none"]
+    tiny = [
+        "--proposer-backbone",
+        str(clip_folders[0]),
+        "--classifier",
+        str(clip_folders[1]),
+        "--refiner",
+        "none",
+    ]
     words = ["-q", "cat", "-q", "dog", "--hold", "0.5", "--carry", "features", "--theta", "0.45", *tiny]
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "carlab.cli", "video", str(path), *words, "-o", str(out)]
@@ -309,7 +316,14 @@ def test_the_command_reports_a_frame_that_failed(clip_folders: tuple[Path, Path]
     for k, picture in enumerate(moving(3)):
         Image.fromarray(picture).save(tmp_path / "images" / f"{k}.png")
     (tmp_path / "images" / "1.png").write_bytes(b"no image")
-    tiny = ["--proposer", str(clip_folders[0]), "--classifier", str(clip_folders[1]), "--refiner", "none"]
+    tiny = [
+        "--proposer-backbone",
+        str(clip_folders[0]),
+        "--classifier",
+        str(clip_folders[1]),
+        "--refiner",
+        "none",
+    ]
     result = CliRunner().invoke(
         app, ["video", str(tmp_path / "images"), "-q", "cat", *tiny, "-o", str(tmp_path / "out")]
     )

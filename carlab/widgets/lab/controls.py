@@ -17,7 +17,7 @@ HIDDEN = ("batch",)
 """Settings without a control: it changes no result."""
 CONTROL_GROUPS = {
     "What to look for": ("background", "background_weight", "refer"),
-    "How to draw": ("eta", "prompter", "affinity", "lambda"),
+    "How to draw": ("proposer", "eta", "prompter", "affinity", "lambda"),
     "How to judge": ("theta", "keep_best", "max_steps", "score"),
     "How to refine": ("refiner", "regions"),
 }
@@ -29,6 +29,8 @@ COSTS = {
 """What a change computes anew; all others draw and encode prompted images."""
 ENCODES = "encodes images"
 NO_LIMIT = ("no limit", None)
+MOST_BUTTONS = 6
+"""Choices that are shown as buttons side by side; of more a list drops down."""
 
 
 class Controls(widgets.VBox):
@@ -137,6 +139,12 @@ def control(row: Setting) -> Any:
         return widgets.SelectMultiple(rows=len(row.choices), **{**look, "description": "prompts"})
     if row.open:
         return widgets.Combobox(ensure_option=False, continuous_update=False, **look)
+    return _choice(look)
+
+
+def _choice(look: dict[str, Any]) -> Any:
+    if len(look["options"]) > MOST_BUTTONS:
+        return widgets.Dropdown(**look)
     look["style"] = {**look["style"], "button_width": "auto"}
     return widgets.ToggleButtons(**look)
 

@@ -1,14 +1,8 @@
-"""f, the mask proposer: Grad-CAM on a frozen image-text model, in closed form.
+"""What all mask proposers share: a map for each text, against the others, then affinity.
 
-Let A (n, c) be the patch tokens that the backbone's tail reads, l_j the logit of text j, g_j = mean over
-tokens of d l_j / d A, and m_j = A g_j. None of them depends on which queries are active, and the softmax
-Jacobian gives the Grad-CAM of query k in any set h, against the background B:
-
-    cam_k(h) = relu(m_k - sum_{j in h and B} p_j m_j),  p = softmax of l over h and B
-
-The background enters only through its own softmax-weighted map and its log-sum-exp, as if it were one more
-text. So |Q| + 1 vector-Jacobian products, once an image, give every CAM of every step, for every subset of
-the queries and every background weight, by arithmetic (docs/method.md, section 2).
+A proposer gathers evidence of each text once an image (`gather`), and makes the maps of any active set from
+it (`closed_form`): Grad-CAM from gradients, MaskCLIP and its relatives from the logits of the patches. Where
+those maps follow from the evidence by arithmetic, every subset of the queries is free.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,47 +13,50 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
-from scipy.special import softmax
 from torch import Tensor
 
-from carlab.backbones.base import FrozenVlm, Trunk
+from carlab.backbones.base import AttentionVlm, DenseVlm, FrozenVlm, Trunk
 from carlab.cache import Cache, size, stage_key
 from carlab.errors import BackboneError, SettingError
 from carlab.files.shapes import Maps
-from carlab.hooks import as_numpy, count, probe, timed
+from carlab.hooks import as_numpy, probe, timed
 from carlab.photo import Photo
 from carlab.queries import CAM_TEMPLATE, check_template
 from carlab.stages.affinity import Affinity
 from carlab.stages.base import Proposal
 
-VJP_CHUNK_BYTES = 2**28
-"""On a GPU products are batched; the widest tensor of a batch stays below this."""
 Key = str | tuple[str, ...]
 """Of evidence: a text, or the texts of a background."""
+NOTHING = np.empty(0, dtype=np.float32)
+KINDS = {
+    AttentionVlm: "whose blocks can be run with other attention (CLIP, open_clip, SigLIP)",
+    DenseVlm: "that embeds each patch by itself (CLIP, open_clip, SigLIP, offline)",
+}
+"""What a proposer may need of its backbone, in words, and the families that have it."""
 
 
 class Evidence(NamedTuple):
-    """What the closed form needs of one text, or of the background as one.
+    """What the maps of a step need of one text, or of the background as one.
 
     Parameters
     ----------
     logit
-        l_j; of the background the log-sum-exp over its texts.
-    map, gradient
-        m_j = A g_j, and g_j.
-    parts
-        Logits of the texts that it stands for.
+        l_j; of the background the log-sum-exp over its texts. 0 where it is in the map itself.
+    map
+        m_j; of Grad-CAM A g_j, of dense features the logit of every patch.
+    gradient, parts
+        g_j, and the logits of the texts that it stands for: of Grad-CAM and its variants.
     """
 
     logit: float
     map: Float[np.ndarray, " n"]
-    gradient: Float[np.ndarray, " c"]
-    parts: Float[np.ndarray, " b"]
+    gradient: Float[np.ndarray, " c"] = NOTHING
+    parts: Float[np.ndarray, " b"] = NOTHING
 
 
 @dataclass
 class Proposals:
-    """Everything that `GradCam.prepare` computes once for an image, its queries and their background.
+    """Everything that `prepare` computes once for an image, its queries and their background.
 
     Parameters
     ----------
@@ -75,6 +72,8 @@ class Proposals:
         That of these queries, as written in a template, and of the background.
     context
         Of the background, its weight included; None: no background.
+    against
+        The background queries as written.
     under
         Key of the proposer, under which its evidence is stored.
     """
@@ -85,6 +84,7 @@ class Proposals:
     store: Cache
     evidence: dict[Key, Evidence] = field(default_factory=dict)
     context: Evidence | None = None
+    against: tuple[str, ...] = ()
     under: tuple[Any, ...] = ()
 
     @property
@@ -95,12 +95,13 @@ class Proposals:
 
 
 @dataclass(frozen=True)
-class GradCam:
-    """Grad-CAM against the other active queries and the background, then affinity.
+class Proposer:
+    """Maps of the active queries from evidence of each text, then affinity.
 
-    A variant overrides `gather`, or `closed_form`; nothing else knows how a map is made.
+    A variant overrides `gather` and `closed_form`; nothing else knows how a map is made.
 
-    Raises SettingError or QueryError if the weight is negative, or a template has not exactly one `{}`.
+    Raises SettingError or QueryError if the weight is negative, a template has not exactly one `{}`, or the
+    backbone has not what the proposer needs.
 
     Parameters
     ----------
@@ -116,18 +117,6 @@ class GradCam:
         (`first_template="{}"`, quirk 4). None: the same.
     background_weight
         Factor on the exponentials of the background's logits, 0 or more; 0 is no background.
-    keep_probability
-        As released, scale each map by p_k before min-max. It cancels but for the 1e-15 in the denominator,
-        and matters only where p_k is tiny.
-
-    Examples
-    --------
-    >>> photo = Photo.of(image)
-    >>> proposer = replace(model.proposer, background_weight=0.5)
-    >>> proposals = proposer.prepare(photo, ("cat", "dog", "red car"), ("sky",))
-    >>> cams, masks = proposer(proposals, np.array([0, 2]), t=0)
-    >>> cams.shape == masks.shape == (2, *proposals.trunk.grid)
-    True
     """
 
     backbone: FrozenVlm
@@ -136,15 +125,25 @@ class GradCam:
     template: str = CAM_TEMPLATE
     first_template: str | None = None
     background_weight: float = 1.0
-    keep_probability: bool = False
 
     ARITHMETIC: ClassVar[tuple[str, ...]] = (
-        *("affinity", "compete", "template", "first_template"),
-        *("background_weight", "keep_probability"),
+        *("affinity", "compete", "template", "first_template", "background_weight"),
     )
     """Fields that the evidence of a text does not depend on; a variant's own fields are not among them."""
+    NEEDS: ClassVar[Any] = FrozenVlm
+    """Protocol that the backbone must fulfil."""
+    ALONE: ClassVar[bool] = False
+    """Whether a query's map is its own, whatever else is active and in the background."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.backbone, self.NEEDS):
+            from carlab.stages.proposer.table import supported  # it loads every variant
+
+            name = getattr(self.backbone, "name", type(self.backbone).__name__)
+            raise SettingError(
+                f"expected a backbone {KINDS[self.NEEDS]} for {type(self).__name__}, got {name}; take such a "
+                f"backbone, or with this one a proposer out of {', '.join(supported(self.backbone))}"
+            )
         for template in (self.template, self.first_template):
             if template is not None:
                 check_template(template)
@@ -173,28 +172,23 @@ class GradCam:
         under = ("evidence", *stage_key(self, *self.ARITHMETIC))
         texts = written(queries, self.first_template or self.template)
         both = texts, written(queries, self.template)
-        proposals = Proposals(trunk, transition, both, photo.cache, under=under)
         against = tuple(written(background, self.template)) if self.background_weight else ()
+        against = () if self.ALONE else against
+        proposals = Proposals(trunk, transition, both, photo.cache, against=against, under=under)
         self._gather(proposals, [*texts, against] if against else texts)
-        own = list(proposals.evidence.values())
         if against:
-            proposals.context = own[-1]._replace(logit=own[-1].logit + log(self.background_weight))
-            probe("cam.background", own[-1].parts, edit=False)
-        probe("cam.logits", np.concatenate([one.parts for one in own[: len(texts)]]), edit=False)
-        probe("cam.gradients", np.stack([one.gradient for one in own]), edit=False)
+            whole = proposals.evidence[against]
+            proposals.context = whole._replace(logit=whole.logit + log(self.background_weight))
+        self.report(list(proposals.evidence.values()), len(dict.fromkeys(texts)))
         return proposals
 
     def __call__(self, proposals: Proposals, active: Int[np.ndarray, " q"], t: int) -> Proposal:
-        """Return CAMs and soft masks of the active queries in step `t` (from 0)."""
+        """Return maps and soft masks of the active queries in step `t` (from 0)."""
         texts = [proposals.texts[t > 0][query] for query in active]
-        missing = [text for text in texts if text not in proposals.evidence]
-        if missing:
-            self._gather(proposals, missing)
-        own = [proposals.evidence[text] for text in texts]
-        raw = self.closed_form(own, proposals.context)
+        raw = self.raw(proposals, texts, proposals.context)
         flat = ~raw.any(axis=1)
         if proposals.context is not None and flat.any():  # nothing stood out: compare without background
-            raw[flat] = self.closed_form(own, None)[flat]
+            raw[flat] = self.raw(proposals, texts, None)[flat]
         maps = probe("cam.raw", raw.reshape(-1, *proposals.trunk.grid).astype(np.float32))
         cams = probe("cam.normalised", min_max(maps))
         refined = cams
@@ -203,42 +197,11 @@ class GradCam:
         return Proposal(cams, probe("mask.refined", min_max(refined)))
 
     def gather(self, trunk: Trunk, texts: Sequence[str], background: Sequence[str] = ()) -> list[Evidence]:
-        """Return the evidence of every text, then of the background as one, if there is any.
-
-        One forward pass of the tail, and len(texts) + bool(background) vector-Jacobian products of it,
-        batched; no hooks, no `.backward()`.
-
-        Raises BackboneError if the model returns NaN or infinity.
-        """
-        embeddings = self.backbone.encode_text([*texts, *background])
-        with timed("vjp"):
-            leaf = trunk.activations.detach().requires_grad_()
-            with torch.enable_grad():
-                logits = self.backbone.logits(self.backbone.tail(trunk, leaf)[None], embeddings)[0]
-            own = probe("cam.logits", logits.detach()[: len(texts)], record=False)
-            levels, parts = own, own
-            cotangents = torch.eye(len(texts), len(logits), device=logits.device, dtype=logits.dtype)
-            if background:
-                context = probe("cam.background", logits.detach()[len(texts) :], record=False)
-                mixed = torch.cat([torch.zeros_like(own), context.softmax(0)])
-                cotangents = torch.cat([cotangents, mixed[None]])
-                levels = torch.cat([own, context.logsumexp(0, keepdim=True)])
-                parts = torch.cat([own, context])
-            gradients = probe("cam.gradients", mean_gradients(logits, leaf, cotangents), record=False)
-            maps = gradients @ leaf.detach().T
-            levels, parts, maps, gradients = together(levels, parts, maps, gradients)
-        if not (np.isfinite(levels).all() and np.isfinite(maps).all()):
-            raise BackboneError(
-                f"expected finite logits and gradients, got NaN or infinity from {self.backbone.name}; "
-                "use float32, or load the weights again"
-            )
-        each = np.split(parts, range(1, len(levels)))  # a logit each; what is left is the background's
-        # Copies: a view of one row would keep those of all texts in memory.
-        rows = zip(levels.tolist(), maps, gradients, each, strict=True)
-        return [Evidence(level, *(part.copy() for part in parts)) for level, *parts in rows]
+        """Return the evidence of every text, then of the background as one, if there is any."""
+        raise NotImplementedError
 
     def closed_form(self, own: Sequence[Evidence], context: Evidence | None) -> Float64[np.ndarray, "q n"]:
-        """Return relu(m_k - sum_j p_j m_j) for every query, in double precision, before min-max.
+        """Return the map of every query, 0 or more, in double precision, before min-max.
 
         Parameters
         ----------
@@ -247,20 +210,23 @@ class GradCam:
         context
             Of the background, its weight included; None: no background.
         """
-        everything = [*own, context] if context is not None else own
-        logits = np.array([one.logit for one in everything], dtype=np.float64)
-        maps = np.array([one.map for one in everything], dtype=np.float64)
-        q = len(own)
-        if self.compete:
-            probs = softmax(logits)
-            mixture, shares = probs @ maps, probs[:q]
-        elif context is None:  # a query alone: p = 1, and nothing is left of its map
-            mixture, shares = maps, np.ones(q)
-        else:
-            pairs = softmax(np.stack([logits[:q], np.full(q, context.logit)]), axis=0)
-            mixture, shares = pairs.T[:, :1] * maps[:q] + pairs.T[:, 1:] * maps[q:], pairs[0]
-        raw = np.maximum(maps[:q] - mixture, 0)
-        return np.asarray(raw * shares[:, None] if self.keep_probability else raw)
+        raise NotImplementedError
+
+    def raw(
+        self, proposals: Proposals, texts: Sequence[str], context: Evidence | None
+    ) -> Float64[np.ndarray, "q n"]:
+        """Return the maps of the active texts: what is missing is gathered, the rest is arithmetic."""
+        return self.closed_form(self.evidence(proposals, texts), context)
+
+    def evidence(self, proposals: Proposals, texts: Sequence[str]) -> list[Evidence]:
+        """Return the evidence of texts; what the first step had not is gathered."""
+        missing = [text for text in texts if text not in proposals.evidence]
+        if missing:
+            self._gather(proposals, missing)
+        return [proposals.evidence[text] for text in texts]
+
+    def report(self, evidence: Sequence[Evidence], texts: int) -> None:
+        """Report what was gathered of so many texts, and of the background if one comes after them."""
 
     def _gather(self, proposals: Proposals, keys: Sequence[Key]) -> None:
         """Add the evidence of texts, and of a background as one, from the cache or the model."""
@@ -268,7 +234,13 @@ class GradCam:
         def make(missing: Sequence[tuple[Any, Key]]) -> list[Evidence]:
             texts = [key for _, key in missing if isinstance(key, str)]
             together = next((key for _, key in missing if isinstance(key, tuple)), ())
-            return self.gather(proposals.trunk, texts, together)
+            made = self.gather(proposals.trunk, texts, together)
+            if not all(np.isfinite(one.logit) and np.isfinite(one.map).all() for one in made):
+                raise BackboneError(
+                    "expected finite logits and gradients, got NaN or infinity from "
+                    f"{self.backbone.name}; use float32, or load the weights again"
+                )
+            return made
 
         found = proposals.store.get_all([(proposals.under, key) for key in keys], make)
         proposals.evidence.update(zip(keys, found, strict=True))
@@ -299,49 +271,6 @@ def written(queries: Iterable[str], template: str) -> list[str]:
     """
     # str.replace, never str.format: a query is the user's text and may hold braces itself.
     return [template.replace("{}", query) for query in queries]
-
-
-def mean_gradients(
-    logits: Float[Tensor, " b"], leaf: Float[Tensor, "n c"], cotangents: Float[Tensor, "v b"]
-) -> Float[Tensor, "v c"]:
-    """Return the mean over tokens of vector-Jacobian products.
-
-    Parameters
-    ----------
-    logits, leaf
-        The logits of one image, and the patch tokens that they were computed from.
-    cotangents
-        Weights of the logits; each row gives a product.
-
-    Examples
-    --------
-    >>> leaf = torch.ones(2, 3, requires_grad=True)
-    >>> mean_gradients(leaf.sum()[None], leaf, torch.tensor([[2.0]]))
-    tensor([[2., 2., 2.]])
-    """
-    count("vjp", len(cotangents))
-    return (one_by_one if leaf.device.type == "cpu" else in_batches)(logits, leaf, cotangents)
-
-
-def one_by_one(
-    logits: Float[Tensor, " b"], leaf: Float[Tensor, "n c"], cotangents: Float[Tensor, "v b"]
-) -> Float[Tensor, "v c"]:
-    """Compute the mean products in turn: faster on a CPU, and the memory of one product."""
-    rows = (torch.autograd.grad(logits, leaf, row, retain_graph=True)[0] for row in cotangents)
-    return torch.stack([row.mean(dim=0) for row in rows])
-
-
-def in_batches(
-    logits: Float[Tensor, " b"], leaf: Float[Tensor, "n c"], cotangents: Float[Tensor, "v b"]
-) -> Float[Tensor, "v c"]:
-    """Compute the mean products many at once, for a GPU."""
-    tokens, width = leaf.shape
-    chunk = max(1, VJP_CHUNK_BYTES // (16 * 4 * tokens * max(tokens, width)))
-    batches = (
-        torch.autograd.grad(logits, leaf, rows, retain_graph=True, is_grads_batched=True)[0]
-        for rows in cotangents.split(chunk)
-    )
-    return torch.cat([batch.mean(dim=1) for batch in batches])
 
 
 def together(*tensors: Float[Tensor, "..."]) -> list[Float[np.ndarray, "..."]]:

@@ -1,0 +1,9 @@
+from .base import Evidence as Evidence
+from .base import Proposals as Proposals
+from .base import Proposer as Proposer
+from .base import min_max as min_max
+from .base import written as written
+from .gradcam import GradCam as GradCam
+from .table import PROPOSERS as PROPOSERS
+from .table import proposer_named as proposer_named
+from .table import supported as supported
