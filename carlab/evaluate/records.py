@@ -120,7 +120,8 @@ def read_version(content: bytes) -> Any:
 
 def read_manifest(content: bytes) -> Manifest:
     """Return a manifest; ValueError if it is none."""
-    manifest: Manifest = convert(parse_plain(content), Manifest)
+    manifest: Manifest = parse_plain(content)
+    convert(manifest, Manifest)  # a check: what is returned is as it was written
     data = manifest["dataset"]
     if "preset" not in manifest["provenance"]:
         raise ValueError("no preset in its provenance")
@@ -131,9 +132,9 @@ def read_manifest(content: bytes) -> Manifest:
 
 def read_record(content: bytes, data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of an image of a data set, as its manifest describes it; ValueError if it is none."""
-    plain = parse_plain(content)
-    failed = isinstance(plain, dict) and "error" in plain
-    record: dict[str, Any] = convert(plain, Failure if failed else _KINDS[data["kind"]])
+    record: dict[str, Any] = parse_plain(content)
+    failed = isinstance(record, dict) and "error" in record
+    convert(record, Failure if failed else _KINDS[data["kind"]])
     if not failed:
         _CHECKS[data["kind"]](record, len(data["classes"]))
     return record
