@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-browser notebooks figures lint package clean
+.PHONY: demo test test-browser notebooks figures docs lint package clean
 .DEFAULT_GOAL := test
 
 # Reinstalled when what to install changes, and only then.
@@ -33,6 +33,11 @@ notebooks: .venv/installed
 figures: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m figures.make
 
+# These pages, for a browser without a network: build/docs/index.html. A warning is an error; links are checked.
+docs: .venv/installed
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/docs
+	$(BIN)/python docs/check_links.py build/docs
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,4 +51,4 @@ package: .venv/installed
 	$(BIN)/python -m twine check --strict dist/*
 
 clean:
-	rm -rf .venv out build dist *.egg-info
+	rm -rf .venv out build dist docs/api *.egg-info

@@ -183,7 +183,7 @@ def figure_of(axes: Axes) -> Figure:
     return figure
 
 
-def _axes(style: Style, width: str, height: float) -> Axes:
+def _axes(style: Style, width: str, height: float | int) -> Axes:
     """Return the axes of a new figure of some height in mm."""
     size = style.inches(width), height * MM
     return PrintFigure(figsize=size, style=style, layout="constrained").add_subplot()

@@ -1,5 +1,6 @@
 """What figures for papers are made of: justified grids of pictures, and one legend with a colour a query."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -44,8 +45,8 @@ def picture_grid(
     row_names: Sequence[str] = (),
     column_names: Sequence[str] = (),
     legend: Mapping[str, str] | None = None,
-    tallest: float = 45,
-    footer: float = 0.0,
+    tallest: float | int = 45,
+    footer: float | int = 0.0,
 ) -> Grid:
     """Draw pictures in rows of one height, as wide as the page: columns are as wide as their pictures.
 
@@ -130,7 +131,7 @@ def _title(figure: PrintFigure, axes: Axes | None, name: str, place: tuple[float
 
 def plain_size(figure: PrintFigure) -> float:
     """Return the size of the figure's text in points."""
-    return figure.style.size if figure.style is not None else 8.0
+    return float(figure.style.size) if figure.style is not None else 8.0
 
 
 def _fit_upright(target: Any, name: str, inches: float) -> None:
@@ -196,7 +197,7 @@ def palette(traces: Sequence[Trace]) -> dict[str, int]:
 
 
 def found_palette(traces: Sequence[Trace]) -> dict[str, int]:
-    """Return colour numbers as `palette` does, but the first ones, which differ most, for what is found.
+    """Return colour numbers as `palette` does, but the first ones, which differ most, for what is found most.
 
     Parameters
     ----------
@@ -208,8 +209,9 @@ def found_palette(traces: Sequence[Trace]) -> dict[str, int]:
     >>> found_palette([replace(trace, queries=("sofa", "cat", "dog"))])
     {'sofa': 0, 'cat': 1, 'dog': 2}
     """
-    found = dict.fromkeys(query for trace in traces for query in trace.found)
-    return {name: number for number, name in enumerate(dict.fromkeys([*found, *palette(traces)]))}
+    found = Counter(query for trace in traces for query in trace.found)
+    names = dict.fromkeys([*(name for name, _ in found.most_common()), *palette(traces)])
+    return {name: number for number, name in enumerate(names)}
 
 
 def painted_as(

@@ -66,9 +66,9 @@ class Style:
     'white'
     """
 
-    column: float = 82.5
-    page: float = 174.6
-    size: float = 7
+    column: float | int = 82.5
+    page: float | int = 174.6
+    size: float | int = 7
     serif: bool = False
     dark: bool = False
 
@@ -164,11 +164,13 @@ class PrintFigure(Figure):
         jpeg = encoded(load_image(png), "JPEG", quality=88, subsampling=0)
         return min({"image/png": png}, {"image/jpeg": jpeg}, key=lambda b: len(*b.values()))
 
-    def _shares(self, *inches: float) -> list[float]:
+    def _shares(self, *inches: float | int) -> list[float]:
         shares: list[float] = (np.reshape(inches, (-1, 2)) / self.get_size_inches()).ravel().tolist()
         return shares
 
-    def add_picture(self, picture: Image, left: float, bottom: float, width: float, height: float) -> Axes:
+    def add_picture(
+        self, picture: Image, left: float | int, bottom: float | int, width: float | int, height: float | int
+    ) -> Axes:
         """Show a picture in axes without ticks or frame."""
         left, bottom, width, height = self._shares(left, bottom, width, height)
         axes = self.add_axes((left, bottom, width, height), xticks=[], yticks=[])
@@ -176,12 +178,14 @@ class PrintFigure(Figure):
         axes.spines[:].set_visible(False)
         return axes
 
-    def add_text(self, x: float, y: float, text: str, **look: Any) -> Text:
+    def add_text(self, x: float | int, y: float | int, text: str, **look: Any) -> Text:
         """Show a text right of a point, vertically centred on it."""
         x, y = self._shares(x, y)
         return self.text(x, y, text, **{"ha": "left", "va": "center", **look})
 
-    def add_box(self, left: float, bottom: float, width: float, height: float, **look: Any) -> None:
+    def add_box(
+        self, left: float | int, bottom: float | int, width: float | int, height: float | int, **look: Any
+    ) -> None:
         """Draw a rectangle, outside any axes."""
         left, bottom, width, height = self._shares(left, bottom, width, height)
         look = {"linewidth": 0, "transform": self.transFigure, **look}

@@ -1,8 +1,10 @@
 """Figures of the studies, in the types and widths of `carlab.figures.print_style.Style`."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -97,16 +99,11 @@ def _bars(diagram: "PhaseDiagram", style: Style, width: str) -> Figure:
 
 def _plane(diagram: "PhaseDiagram", style: Style, width: str) -> Figure:
     """Draw the kept sets as areas: the same set has the same colour."""
-    thetas = (np.arange(RESOLUTION) + 0.5) / RESOLUTION
-    kept = diagram.kept(thetas.tolist())
-    sets = [tuple(np.flatnonzero(row).tolist()) for row in kept.reshape(-1, len(diagram.queries))]
-    known = sorted(dict.fromkeys(sets), key=lambda one: (-len(one), one))
-    numbers = np.array([known.index(one) for one in sets]).reshape(kept.shape[:2])
-    etas = np.array(diagram.etas)
+    numbers, known = kept_sets(diagram)
+    edges = eta_edges(diagram)
     with print_style(style):
         axes = _axes(style, width, 50)
-        tints = [colour_hex(number) if one else "#dddddd" for number, one in enumerate(known)]
-        edges = np.concatenate([[etas[0]], (etas[1:] + etas[:-1]) / 2, [etas[-1]]])
+        tints = set_colours(known)
         axes.pcolormesh(
             np.linspace(0, 1, RESOLUTION + 1), edges, numbers, cmap=ListedColormap(tints),
             vmin=-0.5, vmax=len(known) - 0.5, rasterized=True,
@@ -119,6 +116,44 @@ def _plane(diagram: "PhaseDiagram", style: Style, width: str) -> Figure:
         axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.22), ncols=1, title="kept")
         axes.set_ylim(edges[0], edges[-1])
     return figure_of(axes)
+
+
+def kept_sets(diagram: "PhaseDiagram") -> tuple[Int[np.ndarray, "e t"], list[tuple[int, ...]]]:
+    """Return the number of the kept set at each eta and `RESOLUTION` thetas, and the sets, largest first.
+
+    Parameters
+    ----------
+    diagram
+        Any.
+    """
+    thetas = (np.arange(RESOLUTION) + 0.5) / RESOLUTION
+    kept = diagram.kept(thetas.tolist())
+    sets = [tuple(np.flatnonzero(row).tolist()) for row in kept.reshape(-1, len(diagram.queries))]
+    known = sorted(dict.fromkeys(sets), key=lambda one: (-len(one), one))
+    return np.array([known.index(one) for one in sets]).reshape(kept.shape[:2]), known
+
+
+def set_colours(known: Sequence[tuple[int, ...]]) -> list[str]:
+    """Return a colour for each set of kept queries, grey for the empty one.
+
+    Parameters
+    ----------
+    known
+        Of `kept_sets`.
+    """
+    return [colour_hex(number) if one else "#dddddd" for number, one in enumerate(known)]
+
+
+def eta_edges(diagram: "PhaseDiagram") -> Float[np.ndarray, " f"]:
+    """Return where the rows of the plane end: half way between the etas, and at the first and the last.
+
+    Parameters
+    ----------
+    diagram
+        With two etas or more.
+    """
+    etas = np.array(diagram.etas)
+    return np.concatenate([etas[:1], (etas[1:] + etas[:-1]) / 2, etas[-1:]])
 
 
 def vocabulary_figure(study: "Vocabulary", *, style: Style = CVPR, width: str = "column") -> Figure:
@@ -186,6 +221,6 @@ def _differing(study: "Counterfactual") -> Image:
     return grey
 
 
-def _axes(style: Style, width: str, height: float) -> Axes:
+def _axes(style: Style, width: str, height: float | int) -> Axes:
     size = style.inches(width), height * MM
     return PrintFigure(figsize=size, style=style, layout="constrained").add_subplot()

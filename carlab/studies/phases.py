@@ -64,7 +64,7 @@ class PhaseDiagram:
     etas: tuple[float, ...]
     phases: tuple[tuple[Phase, ...], ...]
 
-    def at(self, theta: float, row: int = 0) -> Phase:
+    def at(self, theta: float | int, row: int = 0) -> Phase:
         """Return the phase that holds a theta in [0, 1], at `etas[row]`."""
         check_share("a theta", theta, "scores are in [0, 1]")
         # Scores and thetas are compared in single precision.
