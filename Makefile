@@ -36,7 +36,7 @@ figures: .venv/installed
 # These pages, for a browser without a network: build/docs/index.html. A warning is an error; links are checked.
 docs: .venv/installed
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/docs
-	$(BIN)/python docs/check_links.py build/docs
+	CARLAB_DOCS=build/docs $(BIN)/python -m pytest -q -m docs tests/test_docs.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

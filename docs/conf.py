@@ -21,7 +21,7 @@ author = "The carlab developers"
 copyright = "The carlab developers, Apache-2.0"
 root_doc = "docs/index"
 include_patterns = [
-    "docs/**", "notebooks/*", "figures/README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md",
+    "docs/**", "notebooks/*", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md",
 ]  # fmt: skip
 exclude_patterns = ["docs/_templates", "docs/_static", ".venv", "build", "**.ipynb_checkpoints"]
 extensions = [

@@ -1,18 +1,16 @@
-"""theta, eta and lambda, each by what it does to one image; for docs/glossary.md."""
+"""eta and lambda, by what they do to one image; for docs/glossary.md. theta is in `studies.py`."""
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from carlab.cli.demo import QUERIES
 from carlab.figures.grid import SIDE, Cell, picture_grid
 from carlab.figures.layers import mask_threshold
 from carlab.figures.print_style import STYLES, heat
 from carlab.files.pictures import edge, paint, paint_maps, resize, resize_maps, shrink
 from carlab.files.shapes import Image
 from carlab.stages.affinity import Affinity
-from carlab.studies import phase_diagram
 from carlab.trace import Step, Trace
-from figures.scenes import model, photo, trace
+from figures.scenes import trace
 
 ETAS = (0.15, 0.3, 0.45, 0.6, 0.75)
 LAMBDAS = (0.2, 0.5, 0.8)
@@ -20,8 +18,7 @@ LAMBDAS = (0.2, 0.5, 0.8)
 
 def draw() -> dict[str, Figure]:
     """Return the figures by the names of their files."""
-    diagram = phase_diagram(model(), photo("astronaut"), QUERIES["astronaut"][1])
-    return {"theta": diagram.figure(), "eta": _etas(trace("chelsea")), "lambda": _lambdas()}
+    return {"eta": _etas(trace("chelsea")), "lambda": _lambdas()}
 
 
 def _etas(shown: Trace) -> Figure:

@@ -1,7 +1,7 @@
 """`make notebooks`: run every notebook in place, and leave in the files what readers without a kernel need.
 
-Figures and printed output stay, with their execution counts, and the pictures of widgets. What belongs to one run
-alone goes: the state of widgets (megabytes), their views (blank without that state), and times.
+Figures and printed output stay, with their execution counts, and the pictures of widgets. What belongs to one
+run alone goes: the state of widgets (megabytes), their views (blank without that state), and times.
 """
 
 import sys

@@ -104,6 +104,22 @@ def test_commands_have_these_options(page: str, line: str) -> None:
             assert word.partition("=")[0] in known | {"--help"}, f"{page}: {line}"
 
 
+ROW = re.compile(r"^\| .+ \| (.+) \| \[\w+\]\((docs/\w+\.md)[^)]*\) \|$", re.MULTILINE)
+NUMBER = re.compile(r"[\d.]+ (?:\[[^\]]+\]|%|times faster)|\d+ of \d+ cases")
+
+
+def test_numbers_of_the_readme_stand_on_the_pages_that_it_names() -> None:
+    """Where the command that measured them stands too."""
+    rows = ROW.findall((ROOT / "README.md").read_text())
+    assert len(rows) >= 3
+    for numbers, page in rows:
+        text = (ROOT / page).read_text()
+        assert "<!-- measured: python -m benchmarks" in text
+        assert NUMBER.findall(numbers)
+        for number in NUMBER.findall(numbers):
+            assert number in text, (page, number)
+
+
 @pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
 def test_no_page_names_a_machine(page: Path) -> None:
     assert not re.search(r"/work/|/root/|/home/\w", page.read_text(encoding="utf-8"))

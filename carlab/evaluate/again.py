@@ -107,7 +107,8 @@ def _rebuilt(part: Any, wanted: Any) -> Any:
     if isinstance(wanted, list):
         return tuple(_rebuilt(None, item) for item in wanted)
     if not isinstance(wanted, Mapping):
-        return wanted if isinstance(part, str | int | float | tuple | None) else part
+        named = isinstance(wanted, str) and not isinstance(part, str | None)
+        return part if named else wanted  # a function is described by its name
     if "stage" not in wanted:
         return part  # frozen weights
     inner = {

@@ -167,9 +167,10 @@ def record_tally(data: Mapping[str, Any], record: Mapping[str, Any]) -> Tally:
 
 def entry_names(data: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
     """Return what an image is scored by: the classes of the data set, its expressions, or its objects."""
-    if data["kind"] == "video":
+    names = list(data["classes"] or record["texts"])
+    if data["kind"] == "video" and len(names) != len(record["j"]):  # several expressions of one object
         return [f"object {k + 1}" for k in range(len(record["j"]))]
-    return list(data["classes"] or record["texts"])
+    return names
 
 
 def entry_ious(data: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[list[float], list[bool]]:

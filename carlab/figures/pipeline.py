@@ -15,7 +15,7 @@ from carlab.trace import Trace
 from carlab.trace.show import most_telling
 
 SYMBOLS = ("x", "f", "v", "g", "σ", "")
-WIDTHS = (0.95, 1.45, 0.9, 1.15, 0.75, 0.95)
+WIDTHS = (0.9, 1.4, 0.85, 1.3, 0.92, 0.9)
 """Of the boxes, beside each other: two pictures need more room than a name."""
 TITLES = ("image", "mask proposer", "visual prompter", "mask classifier", "query filter", "post-processor")
 
@@ -130,12 +130,12 @@ def _scores(
         y = bottom + height - (number + 0.5) * bar
         share = float(np.clip(np.nan_to_num(one.probs[place, other]), 0, 1))
         query = int(one.active[other])
-        name = figure.add_text(left + 0.5 * cell, y, "", ha="right", fontsize=style.size * 0.85)
-        fit_text(name, trace.queries[query], 0.5 * cell)
-        figure.add_box(left + 0.54 * cell, y - bar * 0.28, 0.46 * cell, bar * 0.56, facecolor="#dddddd")
+        name = figure.add_text(left + 0.56 * cell, y, "", ha="right", fontsize=style.size * 0.85)
+        fit_text(name, trace.queries[query], 0.56 * cell)
+        figure.add_box(left + 0.6 * cell, y - bar * 0.28, 0.4 * cell, bar * 0.56, facecolor="#dddddd")
         if share > 0:
             figure.add_box(
-                left + 0.54 * cell, y - bar * 0.28, 0.46 * cell * share, bar * 0.56,
+                left + 0.6 * cell, y - bar * 0.28, 0.4 * cell * share, bar * 0.56,
                 facecolor=colour_hex(query) if other == place else GREY,
             )  # fmt: skip
 

@@ -83,11 +83,11 @@ class StudyView(widgets.VBox):
     def _shown(self, _: Any) -> None:
         with ALONE:
             if isinstance(self.study, LeaveOneOut):
-                self._compare(self.study)
+                self._open_pair(self.study)
             elif isinstance(self.study, PhaseDiagram) and self.theta >= 0:
-                self._say(self.study)
+                self._describe(self.study)
 
-    def _compare(self, study: LeaveOneOut) -> None:
+    def _open_pair(self, study: LeaveOneOut) -> None:
         """Compare the run without a word with that of all."""
         if not 0 <= self.chosen < len(study.removed):
             self.below.children = ()
@@ -95,7 +95,7 @@ class StudyView(widgets.VBox):
         name = f"without {shorten(study.removed[self.chosen], 24)}"
         self.below.children = [Compare(study.base, study.traces[self.chosen], ("all", name))]
 
-    def _say(self, diagram: PhaseDiagram) -> None:
+    def _describe(self, diagram: PhaseDiagram) -> None:
         """Say what is kept at a point."""
         row = min(self.row, len(diagram.etas) - 1)
         phase = diagram.at(self.theta, row)
