@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-browser torture notebooks figures lint package clean
+.PHONY: demo test test-browser torture notebooks figures docs lint package clean
 .DEFAULT_GOAL := test
 
 # Reinstalled when what to install changes, and only then.
@@ -43,6 +43,11 @@ notebooks: .venv/installed
 figures: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m figures.make
 
+# These pages, for a browser without a network: build/docs/index.html. A warning is an error; links are checked.
+docs: .venv/installed
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/docs
+	CARLAB_DOCS=build/docs $(BIN)/python -m pytest -q -m docs tests/test_docs.py
+
 lint: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -56,4 +61,4 @@ package: .venv/installed
 	$(BIN)/python -m twine check --strict dist/*
 
 clean:
-	rm -rf .venv out build dist *.egg-info
+	rm -rf .venv out build dist docs/api *.egg-info

@@ -2,8 +2,8 @@
 
     y_t = f(x, h_{t-1});   P_t = g(v(x, y_t), h_{t-1});   h_t = sigma(P_t)
 
-until h_t = h_{t-1}. The filter only removes, so there are at most |h_0| + 1 steps. A `Run` is one image on
-its way through the loop; `recur` is the loop, for one run or for several in lock-step.
+until h_t = h_{t-1}. The filter only removes, so there are at most ``|h_0| + 1`` steps. A `Run` is one image
+on its way through the loop; `recur` is the loop, for one run or for several in lock-step.
 """
 
 from collections.abc import Callable, Sequence

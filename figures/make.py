@@ -1,22 +1,71 @@
-"""Draw all figures, or those named: `python -m figures.make teaser`; NAME.pdf and NAME.png beside it."""
+"""Draw all figures, or those named: `python -m figures.make teaser`; NAME.pdf and NAME.png beside it.
+
+What is committed must stay small: a PNG, and each picture in a PDF, has at most 256 colours. `save_figure`
+alone keeps all of them.
+"""
 
 import sys
 from importlib import import_module
 from pathlib import Path
 
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from scipy.spatial import cKDTree
+
 from carlab.figures import save_figure
+from carlab.files.pictures import colour
 
 FOLDER = Path(__file__).parent
-FIGURES = ("teaser", "framework", "prompts", "postprocessors", "steps", "scores", "ablation", "studies")
-DPI = 200
+FIGURES = (
+    "teaser", "framework", "prompts", "postprocessors", "steps", "scores", "ablation", "studies", "glossary",
+)  # fmt: skip
+DPI, PICTURE_DPI = 150, 130
+"""Of a PNG, and of the pictures in a PDF."""
+COLOURS, FLAT = 256, 32
+"""In all, and those that most pixels have."""
+QUERIES = [colour(number) for number in range(16)]
+"""Colours that legends must keep."""
 
 
 def main(names: list[str]) -> None:
     """Draw the figures; all of them if none is named."""
     for name in names or FIGURES:
         for stem, drawn in import_module(f"figures.{name}").draw().items():
-            for suffix in (".pdf", ".png"):
-                sys.stdout.write(f"{save_figure(drawn, FOLDER / f'{stem}{suffix}', DPI).name}\n")
+            path = save_figure(drawn, FOLDER / f"{stem}.png", DPI)
+            few_colours(Image.open(path).convert("RGB")).save(path, optimize=True)
+            lighten(drawn)
+            sys.stdout.write(f"{path.name} {save_figure(drawn, path.with_suffix('.pdf'), DPI).name}\n")
+
+
+def few_colours(picture: Image.Image) -> Image.Image:
+    """Return a picture in a palette of its own."""
+    pixels = np.asarray(picture).reshape(-1, 3)
+    codes, counts = np.unique(pixels @ [65536, 256, 1], return_counts=True)
+    most = codes[np.argsort(-counts, kind="stable")[:FLAT]]
+    flat = np.stack([most >> 16, most >> 8 & 255, most & 255], axis=1)
+    left = COLOURS - FLAT - len(QUERIES)
+    rest = picture.quantize(left, kmeans=1, dither=Image.Dither.NONE).getpalette() or []
+    palette = np.concatenate([QUERIES, flat, np.reshape(rest, (-1, 3))]).astype(np.uint8)
+    nearest = cKDTree(palette).query(pixels)[1].astype(np.uint8)
+    small = Image.fromarray(nearest.reshape(picture.size[::-1]))
+    small.putpalette(palette.tobytes())
+    return small
+
+
+def lighten(figure: Figure) -> None:
+    """Replace every picture by one of the size at which it is printed, in few colours: a PDF stores it so."""
+    for axes in figure.axes:
+        for shown in axes.images:
+            pixels = np.asarray(shown.get_array())
+            if pixels.ndim == 3:
+                inches = axes.get_position().width * figure.get_figwidth()
+                picture = Image.fromarray(pixels.astype(np.uint8))
+                side = max(1, round(inches * PICTURE_DPI))
+                if side < picture.width:
+                    picture = picture.resize((side, round(side * picture.height / picture.width)))
+                shown.set_data(np.asarray(few_colours(picture).convert("RGB")))
+                shown.set_interpolation("none")
 
 
 if __name__ == "__main__":

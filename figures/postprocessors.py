@@ -3,13 +3,15 @@
 from matplotlib.figure import Figure
 
 from carlab.figures import postprocessor_grid
-from figures.scenes import NAMES, trace
+from figures.scenes import trace
+
+SOME = ("chelsea", "coffee", "astronaut")
 
 
 def draw() -> dict[str, Figure]:
     """Return the figure by the name of its file."""
     methods = {
-        "CRF": [trace(name) for name in NAMES],
-        "superpixels": [trace(name, regions="superpixels") for name in NAMES],
+        "CRF": [trace(name) for name in SOME],
+        "superpixels": [trace(name, regions="superpixels") for name in SOME],
     }
     return {"postprocessors": postprocessor_grid(methods)}

@@ -7,4 +7,4 @@ from figures.scenes import trace
 
 def draw() -> dict[str, Figure]:
     """Return the figure by the name of its file."""
-    return {"prompts": trace("coffee").figure("prompts")}
+    return {"prompts": trace("astronaut").figure("prompts", query="space shuttle")}

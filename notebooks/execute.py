@@ -1,7 +1,7 @@
 """`make notebooks`: run every notebook in place, and leave in the files what readers without a kernel need.
 
-Figures and printed output stay, with their execution counts. What belongs to one run alone goes: the state of
-widgets (megabytes), their views (blank without that state), and times.
+Figures and printed output stay, with their execution counts, and the pictures of widgets. What belongs to one
+run alone goes: the state of widgets (megabytes), their views (blank without that state), and times.
 """
 
 import sys
@@ -33,7 +33,16 @@ def clean(notebook: Any) -> None:
     for cell in notebook.cells:
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if VIEW not in output.get("data", {})]
+            cell.outputs = [stored for output in cell.outputs if (stored := without_view(output))]
+
+
+def without_view(output: Any) -> Any:
+    """Return an output without the view of a widget: the picture beside it, or None if there is none."""
+    if VIEW not in output.get("data", {}):
+        return output
+    pictures = {kind: data for kind, data in output.data.items() if kind.startswith("image/")}
+    output.data = {**pictures, "text/plain": "(a widget: it moves in a running notebook)"}
+    return output if pictures else None
 
 
 if __name__ == "__main__":

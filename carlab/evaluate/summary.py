@@ -163,6 +163,25 @@ def record_tally(data: Mapping[str, Any], record: Mapping[str, Any]) -> Tally:
     return semantic.tally_of(*triples.T, classes=len(data["classes"]))
 
 
+def entry_names(data: Mapping[str, Any], record: Mapping[str, Any]) -> list[str]:
+    """Return what an image is scored by: the classes of the data set, its expressions, or its objects."""
+    names = list(data["classes"] or record["texts"])
+    if data["kind"] == "video" and len(names) != len(record["j"]):  # several expressions of one object
+        return [f"object {k + 1}" for k in range(len(record["j"]))]
+    return names
+
+
+def entry_ious(data: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[list[float], list[bool]]:
+    """Return the IoU of each of `entry_names`, NaN if neither true nor predicted, and whether it is true."""
+    if data["kind"] == "semantic":
+        counts = record_tally(data, record)
+        return semantic.label_iou(counts)[1:].tolist(), (counts.true[1:] > 0).tolist()
+    if data["kind"] == "video":
+        return record["j"], [True] * len(record["j"])
+    ious = referring.mask_iou(*np.array(record["expressions"]).T).tolist()
+    return ious, [not nothing for nothing, _ in record["empty"]]
+
+
 def _label_rows(data: Mapping[str, Any], records: Records) -> Counts:
     """Return a tally for each image."""
     rows = np.zeros((len(records), 4 * (len(data["classes"]) + 1)), dtype=np.int64)

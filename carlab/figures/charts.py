@@ -94,7 +94,7 @@ def ablation_plot(
             'expected value, low and high by name, got none or others; write {"theta=.4": (0.32, 0.28, 0.36)}'
         )
     with print_style(style):
-        axes = ax or new_axes(style, width, 10 + 5 * len(values))
+        axes = ax or new_axes(style, width, 13 + 5 * len(values))
         places = np.arange(len(values))
         middle, low, high = 100 * np.array(list(values.values()), dtype=float).T
         axes.hlines(places, low, high, color=colour_hex(SERIES[0]), linewidth=1.2)
@@ -111,7 +111,7 @@ def ablation_plot(
             )
             axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0)
         axes.set_yticks(places, [shorten(name, 40) for name in values])
-        axes.set(xlabel=f"{label}, percent, with 95 % intervals over images", ylim=(len(values) - 0.4, -0.7))
+        axes.set(xlabel=f"{label}, percent\n95 % intervals over images", ylim=(len(values) - 0.4, -0.7))
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(left=False)
         axes.grid(axis="x", color=style.pale, linewidth=0.3, alpha=0.5)

@@ -1,5 +1,6 @@
 """What figures for papers are made of: justified grids of pictures, and one legend with a colour a query."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -196,7 +197,7 @@ def palette(traces: Sequence[Trace]) -> dict[str, int]:
 
 
 def found_palette(traces: Sequence[Trace]) -> dict[str, int]:
-    """Return colour numbers as `palette` does, but the first ones, which differ most, for what is found.
+    """Return colour numbers as `palette` does, but the first ones, which differ most, for what is found most.
 
     Parameters
     ----------
@@ -208,8 +209,9 @@ def found_palette(traces: Sequence[Trace]) -> dict[str, int]:
     >>> found_palette([replace(trace, queries=("sofa", "cat", "dog"))])
     {'sofa': 0, 'cat': 1, 'dog': 2}
     """
-    found = dict.fromkeys(query for trace in traces for query in trace.found)
-    return {name: number for number, name in enumerate(dict.fromkeys([*found, *palette(traces)]))}
+    found = Counter(query for trace in traces for query in trace.found)
+    names = dict.fromkeys([*(name for name, _ in found.most_common()), *palette(traces)])
+    return {name: number for number, name in enumerate(names)}
 
 
 def painted_as(

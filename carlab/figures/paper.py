@@ -1,6 +1,7 @@
 """Figures for papers, of saved traces alone: grids of pictures in the widths and types of the venues."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,13 +16,15 @@ from carlab.figures.pipeline import pipeline
 from carlab.figures.print_style import STYLES, Style, print_style
 from carlab.files.pictures import edge, paint_maps, resize, resize_maps, shrink
 from carlab.files.shapes import Image
-from carlab.stages.prompter import PROMPTS, prompts
+from carlab.stages.prompter import PROMPTS, Combined, Outline, prompts
 from carlab.trace import Trace
 from carlab.trace.show import most_telling
 
 CVPR = STYLES["cvpr"]
 COMBINED = ("circle+blur", "blur+grey")
 """Sums of prompts that the paper uses, beside the single ones."""
+OUTLINE = 160
+"""Pixels of a picture for one of an outline's width: one of 30 mm has lines of 0.2 mm."""
 
 
 def recurrence_strip(trace: Trace, *, style: Style = CVPR, width: str = "page", most: int = 5) -> Figure:
@@ -80,7 +83,7 @@ def prompt_gallery(
     style: Style = CVPR,
     width: str = "page",
 ) -> Figure:
-    """Draw one mask by every visual prompt (figure 3 of the paper).
+    """Draw one mask by every visual prompt (figure 3 of the paper); outlines are as wide as print needs.
 
     Raises SettingError if the query is not active in that step, or a prompt is unknown.
 
@@ -104,7 +107,8 @@ def prompt_gallery(
     image = shrink(trace.image, 2 * SIDE)
     soft = resize(trace.steps[step].masks[place.index(query)], *image.shape[:2])
     region = soft > mask_threshold(trace)
-    drawn = [Cell(image), *(Cell(prompts(name.split("+"))(image, region)) for name in names)]
+    wide = max(1, round(max(image.shape[:2]) / OUTLINE))
+    drawn = [Cell(image), *(Cell(_outlined(name, wide)(image, region)) for name in names)]
     cells = [cell._replace(picture=_framed(cell.picture, image.shape[:2])) for cell in drawn]
     across = -(-len(cells) // (2 if len(cells) > 6 else 1))
     titles = ["image", *names]
@@ -199,6 +203,12 @@ def cut_labels(trace: Trace) -> np.ndarray:
             soft = resize(step.masks[place], *trace.image.shape[:2])
             labels[soft > mask_threshold(trace)] = step.active[place] + 1
     return labels
+
+
+def _outlined(name: str, wide: int) -> Combined:
+    """Return prompts by name, joined with +, with outlines of a width in pixels."""
+    drawn = prompts(name.split("+")).prompts
+    return Combined(tuple(replace(one, width=wide) if isinstance(one, Outline) else one for one in drawn))
 
 
 def _soft(trace: Trace, numbers: Mapping[str, int]) -> Image:

@@ -15,6 +15,8 @@ from carlab.trace import Trace
 from carlab.trace.show import most_telling
 
 SYMBOLS = ("x", "f", "v", "g", "σ", "")
+WIDTHS = (0.9, 1.4, 0.85, 1.3, 0.92, 0.9)
+"""Of the boxes, beside each other: two pictures need more room than a name."""
 TITLES = ("image", "mask proposer", "visual prompter", "mask classifier", "query filter", "post-processor")
 
 Place = tuple[float, float]
@@ -43,16 +45,16 @@ def pipeline(
     places = [place for place, query in enumerate(one.active) if query in telling][:most]
     page, line = style.inches(width), style.size * LINE * POINT
     gap, pad = 5 * MM, 1.2 * MM
-    box = (page - 5 * gap) / 6
-    cell = box - 2 * pad
+    widths = [(page - 5 * gap) * share / sum(WIDTHS) for share in WIDTHS]
+    lefts = [sum(widths[:number]) + number * gap for number in range(6)]
+    cells = [wide - 2 * pad for wide in widths]
     aspect = float(np.clip(trace.image.shape[0] / trace.image.shape[1], 0.5, 1.5))
-    row = cell * aspect + pad
+    row = max(cells[2], (cells[1] / 2 - 0.2 * MM) * aspect) + pad
     tall = len(places) * row + pad
     head, loop = 2.2 * line, 3.2 * line
     with print_style(style):
         figure = PrintFigure(figsize=(page, head + tall + loop), style=style)
-        lefts = [number * (box + gap) for number in range(6)]
-        for number, left in enumerate(lefts):
+        for number, (left, box) in enumerate(zip(lefts, widths, strict=True)):
             _box(figure, left, loop, box, tall, style)
             figure.add_text(
                 left + box / 2, loop + tall + 1.55 * line, SYMBOLS[number], ha="center", style="italic",
@@ -63,15 +65,14 @@ def pipeline(
             if number:
                 _arrow(figure, (left - gap, loop + tall / 2), (left, loop + tall / 2), style)
         image = shrink(trace.image, SIDE)
-        middle = loop + (tall - cell * aspect) / 2
-        figure.add_picture(image, lefts[0] + pad, middle, cell, cell * aspect)
-        figure.add_picture(painted_as(trace, palette([trace])), lefts[5] + pad, middle, cell, cell * aspect)
+        for number, shown in ((0, image), (5, painted_as(trace, palette([trace])))):
+            high = cells[number] * aspect
+            middle = loop + (tall - high) / 2
+            figure.add_picture(shown, lefts[number] + pad, middle, cells[number], high)
+        inner = [(left + pad, cell) for left, cell in zip(lefts, cells, strict=True)]
         for number, place in enumerate(places):
-            bottom = loop + tall - (number + 1) * row
-            _query_row(
-                figure, trace, step, place, image, [left + pad for left in lefts], bottom, cell, aspect
-            )
-        _loop(figure, trace, lefts, box, loop, style)
+            _query_row(figure, trace, step, place, image, inner, loop + tall - (number + 1) * row, row - pad)
+        _loop(figure, trace, [left + wide / 2 for left, wide in zip(lefts, widths, strict=True)], loop)
     return figure
 
 
@@ -81,30 +82,34 @@ def _query_row(
     step: int,
     place: int,
     image: Image,
-    lefts: list[float],
+    inner: list[Place],
     bottom: float,
-    cell: float,
-    aspect: float,
+    height: float,
 ) -> None:
     """Draw the pictures of one query: activation map and mask, prompted image, scores, verdict."""
     one, style = trace.steps[step], figure.style or STYLES["cvpr"]
     query, kept = int(one.active[place]), bool(one.kept[place])
-    height = cell * aspect
-    half = cell / 2 - 0.2 * MM
+    (left, cell), (drawn, wide), (bars, room), (name, narrow) = inner[1:5]
+    aspect = image.shape[0] / image.shape[1]
+    half = min(cell / 2 - 0.2 * MM, height / aspect)
     soft = resize_maps(one.masks[place][None], *image.shape[:2])
     masked = paint_maps((0.8 * image).astype(np.uint8), soft, [query], 0.75)
     masked[edge(soft[0] > mask_threshold(trace))] = 255
     low = bottom + (height - half * aspect) / 2
-    figure.add_picture(heat(image, one.cams[place]), lefts[1], low, half, half * aspect)
-    figure.add_picture(masked, lefts[1] + cell - half, low, half, half * aspect)
-    figure.add_picture(one.prompted[place], lefts[2], bottom, cell, height)
-    _scores(figure, trace, step, place, lefts[3], bottom, cell, height)
-    text = figure.add_text(lefts[4] + cell / 2, bottom + height * 0.62, "", ha="center", weight="bold")
-    fit_text(text, trace.queries[query], cell)
-    tint = style.ink if kept else style.pale
-    figure.add_box(lefts[4] + cell / 2 - 0.05, bottom + height * 0.32, 0.1, 0.05, facecolor=colour_hex(query))
+    figure.add_picture(heat(image, one.cams[place]), left, low, half, half * aspect)
+    figure.add_picture(masked, left + cell - half, low, half, half * aspect)
+    side = min(wide, height)
+    figure.add_picture(
+        one.prompted[place], drawn + (wide - side) / 2, bottom + (height - side) / 2, side, side
+    )
+    _scores(figure, trace, step, place, bars, bottom, room, height)
+    line, middle = style.size * LINE * POINT, bottom + height / 2
+    text = figure.add_text(name + narrow / 2, middle + 1.1 * line, "", ha="center")
+    fit_text(text, trace.queries[query], narrow)
+    figure.add_box(name + narrow / 2 - 0.06, middle - 0.03, 0.12, 0.06, facecolor=colour_hex(query))
     verdict = f"{one.scores[place]:.2f} {'kept' if kept else 'dropped'}"
-    figure.add_text(lefts[4] + cell / 2, bottom + height * 0.15, verdict, ha="center", color=tint)
+    tint = style.ink if kept else style.pale
+    figure.add_text(name + narrow / 2, middle - 1.1 * line, verdict, ha="center", color=tint)
 
 
 def _scores(
@@ -125,12 +130,12 @@ def _scores(
         y = bottom + height - (number + 0.5) * bar
         share = float(np.clip(np.nan_to_num(one.probs[place, other]), 0, 1))
         query = int(one.active[other])
-        name = figure.add_text(left + 0.42 * cell, y, "", ha="right", fontsize=style.size * 0.8)
-        fit_text(name, trace.queries[query], 0.42 * cell)
-        figure.add_box(left + 0.46 * cell, y - bar * 0.28, 0.54 * cell, bar * 0.56, facecolor="#dddddd")
+        name = figure.add_text(left + 0.56 * cell, y, "", ha="right", fontsize=style.size * 0.85)
+        fit_text(name, trace.queries[query], 0.56 * cell)
+        figure.add_box(left + 0.6 * cell, y - bar * 0.28, 0.4 * cell, bar * 0.56, facecolor="#dddddd")
         if share > 0:
             figure.add_box(
-                left + 0.46 * cell, y - bar * 0.28, 0.54 * cell * share, bar * 0.56,
+                left + 0.6 * cell, y - bar * 0.28, 0.4 * cell * share, bar * 0.56,
                 facecolor=colour_hex(query) if other == place else GREY,
             )  # fmt: skip
 
@@ -152,11 +157,9 @@ def _arrow(figure: PrintFigure, start: Place, end: Place, style: Style, head: st
     )
 
 
-def _loop(
-    figure: PrintFigure, trace: Trace, lefts: list[float], box: float, loop: float, style: Style
-) -> None:
+def _loop(figure: PrintFigure, trace: Trace, middles: list[float], loop: float) -> None:
     """Draw the way back from the filter to the proposer: what makes it recurrent."""
-    start, end, y = lefts[4] + box / 2, lefts[1] + box / 2, loop * 0.55
+    start, end, y, style = middles[4], middles[1], loop * 0.55, figure.style or STYLES["cvpr"]
     _arrow(figure, (start, loop), (start, y), style, "-")
     _arrow(figure, (start, y), (end, y), style, "-")
     _arrow(figure, (end, y), (end, loop), style)

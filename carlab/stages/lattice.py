@@ -64,7 +64,7 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
-    """A Gaussian filter over points, exp(-|f_i - f_j|^2 / 2), as a product of sparse matrices.
+    """A Gaussian filter over points, ``exp(-|f_i - f_j|^2 / 2)``, as a product of sparse matrices.
 
     Parameters
     ----------

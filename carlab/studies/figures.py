@@ -1,11 +1,15 @@
 """Figures of the studies, in the types and widths of `carlab.figures.print_style.Style`."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float, Int
+from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from carlab.figures.charts import ablation_plot, figure_of
 from carlab.figures.grid import SIDE, Cell, legend_of, painted_as, palette, picture_grid
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from carlab.studies.vocabulary import Vocabulary
 
 CVPR = STYLES["cvpr"]
+MOST_SETS = 12
+"""Sets of kept queries named in a legend."""
 RESOLUTION = 400
 """Thetas drawn in the plane of eta and theta; break points of one eta are drawn exactly."""
 
@@ -48,7 +54,8 @@ def leave_one_out_figure(study: "LeaveOneOut", *, style: Style = CVPR, width: st
             for column, query in enumerate(queries):
                 if (word, query) in changed:
                     fate = "kept" if changed[word, query] else "dropped"
-                    axes.text(column, row, fate, ha="center", va="center", color="black", weight="bold")
+                    ink = "white" if abs(moved[row, column]) > 0.6 * limit else "black"
+                    axes.text(column, row, fate, ha="center", va="center", color=ink, weight="bold")
         kept = np.isin(np.arange(len(queries)), study.base.survivors)
         names = [
             f"{shorten(query, 18)}\n{'kept' if stays else 'dropped'}"
@@ -97,28 +104,65 @@ def _bars(diagram: "PhaseDiagram", style: Style, width: str) -> Figure:
 
 def _plane(diagram: "PhaseDiagram", style: Style, width: str) -> Figure:
     """Draw the kept sets as areas: the same set has the same colour."""
-    thetas = (np.arange(RESOLUTION) + 0.5) / RESOLUTION
-    kept = diagram.kept(thetas.tolist())
-    sets = [tuple(np.flatnonzero(row).tolist()) for row in kept.reshape(-1, len(diagram.queries))]
-    known = sorted(dict.fromkeys(sets), key=lambda one: (-len(one), one))
-    numbers = np.array([known.index(one) for one in sets]).reshape(kept.shape[:2])
-    etas = np.array(diagram.etas)
+    numbers, known = kept_sets(diagram)
+    edges = eta_edges(diagram)
     with print_style(style):
-        axes = _axes(style, width, 50)
-        tints = [colour_hex(number) if one else "#dddddd" for number, one in enumerate(known)]
-        edges = np.concatenate([[etas[0]], (etas[1:] + etas[:-1]) / 2, [etas[-1]]])
+        axes = _axes(style, width, 38 + 3.4 * min(len(known), MOST_SETS))
+        tints = set_colours(known)
         axes.pcolormesh(
             np.linspace(0, 1, RESOLUTION + 1), edges, numbers, cmap=ListedColormap(tints),
             vmin=-0.5, vmax=len(known) - 0.5, rasterized=True,
         )  # fmt: skip
         axes.plot(diagram.theta, diagram.eta, "o", color="black", markeredgecolor="white", markersize=5)
         axes.set(xlabel="θ", ylabel="η", xlim=(0, 1))
-        for number, one in enumerate(known[:12]):
-            label = ", ".join(shorten(diagram.queries[k], 12) for k in one) or "nothing"
-            axes.bar(0, 0, color=tints[number], label=shorten(label, 44))
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.22), ncols=1, title="kept")
+        names = [", ".join(shorten(diagram.queries[k], 16) for k in one) or "nothing" for one in known]
+        boxes = [
+            Patch(facecolor=tint, label=shorten(name, 52)) for tint, name in zip(tints, names, strict=True)
+        ]
         axes.set_ylim(edges[0], edges[-1])
+        figure_of(axes).legend(
+            handles=boxes[:MOST_SETS], frameon=False, loc="outside lower left", title="kept", alignment="left"
+        )
     return figure_of(axes)
+
+
+def kept_sets(diagram: "PhaseDiagram") -> tuple[Int[np.ndarray, "e t"], list[tuple[int, ...]]]:
+    """Return the number of the kept set at each eta and `RESOLUTION` thetas, and the sets, largest first.
+
+    Parameters
+    ----------
+    diagram
+        Any.
+    """
+    thetas = (np.arange(RESOLUTION) + 0.5) / RESOLUTION
+    kept = diagram.kept(thetas.tolist())
+    sets = [tuple(np.flatnonzero(row).tolist()) for row in kept.reshape(-1, len(diagram.queries))]
+    known = sorted(dict.fromkeys(sets), key=lambda one: (-len(one), one))
+    return np.array([known.index(one) for one in sets]).reshape(kept.shape[:2]), known
+
+
+def set_colours(known: Sequence[tuple[int, ...]]) -> list[str]:
+    """Return a colour for each set of kept queries, darker for smaller sets, grey for the empty one.
+
+    Parameters
+    ----------
+    known
+        Of `kept_sets`.
+    """
+    shades = colormaps["viridis"](np.linspace(0.95, 0.15, max(len(known) - (() in known), 1)))
+    return [to_hex(shades[number]) if one else "#dddddd" for number, one in enumerate(known)]
+
+
+def eta_edges(diagram: "PhaseDiagram") -> Float[np.ndarray, " f"]:
+    """Return where the rows of the plane end: half way between the etas, and at the first and the last.
+
+    Parameters
+    ----------
+    diagram
+        With two etas or more.
+    """
+    etas = np.array(diagram.etas)
+    return np.concatenate([etas[:1], (etas[1:] + etas[:-1]) / 2, etas[-1:]])
 
 
 def vocabulary_figure(study: "Vocabulary", *, style: Style = CVPR, width: str = "column") -> Figure:
@@ -148,13 +192,13 @@ def counterfactual_figure(study: "Counterfactual", *, style: Style = CVPR, width
         Cell(painted_as(after, numbers), study.title),
         Cell(_differing(study), f"differs in {1 - study.comparison.agreement:.1%} of pixels"),
     ]
-    legend, charts = legend_of([before, after], numbers), 34 * MM
+    legend, charts = legend_of([before, after], numbers), 38 * MM
     figure = picture_grid([cells], style=style, width=width, legend=legend, tallest=40, footer=charts).figure
     whole = figure.get_size_inches()[1]
     with print_style(style):
         for place, (trace, name) in enumerate(((before, "as it was"), (after, study.title))):
             axes = figure.add_axes(
-                ((0.07 + 0.5 * place), 7 * MM / whole, 0.40, (charts - 12 * MM) / whole),
+                ((0.07 + 0.5 * place), 9 * MM / whole, 0.40, (charts - 14 * MM) / whole),
                 title=shorten(name, 40), xlabel="step", ylabel="" if place else "score", ylim=(-0.02, 1.05),
             )  # fmt: skip
             _curves(axes, study, trace, style)
@@ -186,6 +230,6 @@ def _differing(study: "Counterfactual") -> Image:
     return grey
 
 
-def _axes(style: Style, width: str, height: float) -> Axes:
+def _axes(style: Style, width: str, height: float | int) -> Axes:
     size = style.inches(width), height * MM
     return PrintFigure(figsize=size, style=style, layout="constrained").add_subplot()

@@ -13,11 +13,10 @@ from carlab.errors import RunError, quoted
 from carlab.evaluate.folder import IGNORED
 from carlab.evaluate.page.sections import PageRun
 from carlab.evaluate.scoring import PassTrace, merged_labels
-from carlab.evaluate.summary import record_tally
+from carlab.evaluate.summary import entry_ious, entry_names
 from carlab.figures.content import as_script, trace_content
 from carlab.files.pictures import colour_hex, data_uri, paint, resize, shrink
 from carlab.files.shapes import Image
-from carlab.metrics import referring, semantic
 from carlab.trace import Trace
 from carlab.trace.show import ending
 
@@ -168,27 +167,13 @@ def _webp(picture: Image) -> str:
 def _legend(places: Sequence[Place]) -> list[Entry]:
     """Return the classes that are true or predicted, or all expressions."""
     data = places[0][0].summary.manifest["dataset"]
-    values, true = zip(*(_ious(data, record) for _, record in places), strict=True)
-    names = data["classes"] or places[0][1]["texts"]
-    if len(names) != len(true[0]):  # a video is scored by object
-        names = [f"object {k + 1}" for k in range(len(true[0]))]
-    table = zip(names, true[0], zip(*values, strict=True), strict=True)
+    values, true = zip(*(entry_ious(data, record) for _, record in places), strict=True)
+    table = zip(entry_names(data, places[0][1]), true[0], zip(*values, strict=True), strict=True)
     return [
         Entry(name, colour_hex(index), present, ious)
         for index, (name, present, ious) in enumerate(table)
         if not all(map(isnan, ious))
     ]
-
-
-def _ious(data: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[list[float], list[bool]]:
-    """Return the IoU of each class but the background, or of each expression, and whether it is true."""
-    if data["kind"] == "semantic":
-        counts = record_tally(data, record)
-        return semantic.label_iou(counts)[1:].tolist(), (counts.true[1:] > 0).tolist()
-    if data["kind"] == "video":
-        return record["j"], [True] * len(record["j"])
-    ious = referring.mask_iou(*np.array(record["expressions"]).T).tolist()
-    return ious, [not nothing for nothing, _ in record["empty"]]
 
 
 def _recurrence(part: PassTrace, true: Collection[int]) -> Recurrence:

@@ -7,8 +7,8 @@ Jacobian gives the Grad-CAM of query k in any set h, against the background B:
     cam_k(h) = relu(m_k - sum_{j in h and B} p_j m_j),  p = softmax of l over h and B
 
 The background enters only through its own softmax-weighted map and its log-sum-exp, as if it were one more
-text. So |Q| + 1 vector-Jacobian products, once an image, give every CAM of every step, for every subset of
-the queries and every background weight, by arithmetic (docs/method.md, section 2).
+text. So ``|Q| + 1`` vector-Jacobian products, once an image, give every CAM of every step, for every subset
+of the queries and every background weight, by arithmetic (docs/method.md, section 2).
 """
 
 from collections.abc import Callable, Iterator, Sequence
