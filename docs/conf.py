@@ -59,7 +59,8 @@ html_extra_path = ["_extra"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sourcelink = False
-templates_path = ["_templates"]
+# From the root: autosummary would look beside the source, Sphinx beside this file.
+templates_path = [str(ROOT / "docs" / "_templates")]
 
 CONTENTS = {
     "Tutorial": ["notebooks/*"],

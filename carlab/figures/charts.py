@@ -40,9 +40,11 @@ def score_curves(
     ['cat', 'dog', 'sofa']
     """
     with print_style(style):
-        axes = ax or new_axes(style, width, 42)
+        named = most_telling(trace, MOST_NAMED)
+        legend = 6 + 0.56 * style.size * len(named)  # its height in mm
+        axes = ax or new_axes(style, width, max(42.0, legend))
         steps = np.arange(1, len(trace.steps) + 1)
-        for query in most_telling(trace, MOST_NAMED):
+        for query in named:
             name, look = shorten(trace.queries[query], 24), _marked(query)
             axes.plot(steps, trace.scores[:, query], label=name, **look)
         for drop in trace.drops:

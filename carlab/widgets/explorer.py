@@ -184,7 +184,7 @@ class Explorer(widgets.VBox):
         if len(self.summaries) == 2:
             metric = self.summaries[0].headline[0]
             try:
-                lines.append(f"difference {shown(difference(*self.summaries, metric), sign='+')}, paired")
+                lines.append(f"difference {shown(difference(self.summaries[0], self.summaries[1], metric), sign='+')}, paired")
             except RunError as error:
                 lines.append(f"no difference: {escape(str(error))}")
         return "<br>".join(lines)
