@@ -18,11 +18,16 @@ from carlab.batch import Job, Request, run_many
 from carlab.hooks import PROBES, edit, record
 from carlab.presets import load
 from carlab.recurrence import ClipAsRnn
+from carlab.settings import change
 from carlab.stages.base import Refiner
 from carlab.stages.classifier import ENSEMBLES, FITS
 from carlab.stages.filter import Threshold
 from carlab.stages.prompter import PROMPTS, Prompt
+from carlab.stages.proposer import PROPOSERS
 from carlab.stages.refiner import DenseCrf, NoRefiner
+from carlab.stages.refiner.grabcut import GrabCut
+from carlab.stages.refiner.pamr import Pamr
+from carlab.stages.refiner.random_walker import RandomWalker
 from carlab.stages.regions import RegionMatch, Superpixels
 from carlab.trace import Trace
 from tests.conftest import WORDS, build_tiny
@@ -46,6 +51,9 @@ REFINERS: dict[str, Callable[[str], Refiner]] = {
     "crf": lambda device: DenseCrf(iterations=2),
     "a crf each": lambda device: DenseCrf(iterations=2, compete=False),
     "crf in torch": lambda device: DenseCrf(iterations=2, engine="torch", device=device),
+    "pamr": lambda device: Pamr(iterations=2, device=device),
+    "grabcut": lambda device: GrabCut(),
+    "random walker": lambda device: RandomWalker(),
     "superpixels": lambda device: RegionMatch(NoRefiner(0.4), Superpixels()),
 }
 """A refiner for a model on a device."""
@@ -112,6 +120,14 @@ def test_half_precision(clip_folders: Folders, moves: list[Move], photo: np.ndar
 def test_every_refiner(there: ClipAsRnn, photo: np.ndarray, name: str) -> None:
     model = replace(there, refiner=REFINERS[name](DEVICE), filter=Threshold(0.0))
     assert model(photo, WORDS[:2]).refined.shape == (2, *photo.shape[:2])
+
+
+@pytest.mark.parametrize("name", PROPOSERS)
+def test_every_proposer(
+    models: Callable[[str, str], ClipAsRnn], there: ClipAsRnn, photo: np.ndarray, name: str
+) -> None:
+    ours, theirs = (change(model, proposer=name)(photo, WORDS) for model in (there, models("clip", "cpu")))
+    assert_same(ours, theirs)
 
 
 @pytest.mark.parametrize("name", PROMPTS)
