@@ -6,6 +6,7 @@ from functools import partial
 from html import escape
 from importlib.resources import files
 from math import isnan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -91,7 +92,8 @@ class Explorer(widgets.VBox):
         self.folders = [_opened(one) for one in (run, other) if one is not None]
         self.summaries = [Summary.of(folder, folder.ids) for folder in self.folders]
         self.found = image_rows(*self.summaries)
-        self._root, self._model, self._traces = root, model, {}
+        self._root, self._model = root, model
+        self._traces: dict[Any, Any] = {}
         self._check_same()
         super().__init__(**options)
         self._build()
@@ -129,7 +131,7 @@ class Explorer(widgets.VBox):
 
         preset = folder.manifest["provenance"]["preset"]
         return recompute(
-            folder, identity, run_dataset(folder, self._root), self._model or partial(load, preset)
+            folder, identity, run_dataset(folder, Path(self._root)), self._model or partial(load, preset)
         )
 
     def _check_same(self) -> None:
@@ -184,7 +186,8 @@ class Explorer(widgets.VBox):
         if len(self.summaries) == 2:
             metric = self.summaries[0].headline[0]
             try:
-                lines.append(f"difference {shown(difference(self.summaries[0], self.summaries[1], metric), sign='+')}, paired")
+                change = difference(self.summaries[0], self.summaries[1], metric)
+                lines.append(f"difference {shown(change, sign='+')}, paired")
             except RunError as error:
                 lines.append(f"no difference: {escape(str(error))}")
         return "<br>".join(lines)

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import carlab.figures.front
+from carlab.cli.app import app
 from carlab.errors import SettingError, TraceError
 from carlab.figures import STYLES, save_figure, time_curves, video_strip
 from carlab.figures.front import module
@@ -93,6 +95,14 @@ def test_any_text_is_drawn_as_text(tmp_path: Path) -> None:
         names = tuple(HOSTILE[start : start + 3])
         if len(names) == 3:
             save_figure(video_strip(film(tmp_path, names)), tmp_path / "f.pdf", 40)
+
+
+def test_the_command_that_draws_it(tmp_path: Path) -> None:
+    path = film(tmp_path).path
+    result = CliRunner().invoke(app, ["figure", "video", str(path), "-o", str(tmp_path / "strip.pdf")])
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "strip.pdf").read_bytes()[:5] == b"%PDF-"
+    assert "Frames of a video" in (tmp_path / "strip.caption.tex").read_text()
 
 
 @pytest.fixture
