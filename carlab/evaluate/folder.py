@@ -25,7 +25,7 @@ from carlab.errors import RunError, as_path, described, quoted, reason
 from carlab.evaluate.records import RUN_FORMAT, read_manifest, read_record, read_version
 from carlab.files.archive import write_file
 from carlab.files.opening import read_file
-from carlab.trace.compare import differences
+from carlab.trace.provenance import leaves
 
 NAME_LIMIT = 200
 """Letters of an image's id in a file name; a longer one ends in its digest."""
@@ -160,16 +160,24 @@ def claimed(path: str | os.PathLike[str], manifest: Mapping[str, Any]) -> Iterat
     try:
         if not os.path.exists(file):
             write_file(file, content)
-        elif differ := differences(RunFolder.read(path).manifest, folder.manifest):
-            pairs = ((name, str(was)[:40], str(now)[:40]) for name, was, now in differ[:2])
-            shown = "; ".join(f"{name}: {was} there, {now} now" for name, was, now in pairs)
+        elif differ := _differing(RunFolder.read(path).manifest, folder.manifest):
             raise RunError(
-                f"expected the settings of the run in {quoted(path)}, got others ({shown}); "
+                f"expected the settings of the run in {quoted(path)}, got others ({differ}); "
                 "give the same settings, or another --out"
             )
         yield folder
     finally:
         lock.release()
+
+
+def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    """Return what differs between two manifests in a few words, digests last; "" if nothing does."""
+    was, now = dict(leaves(there)), dict(leaves(here))
+    names = [name for name in {**was, **now} if was.get(name) != now.get(name)]
+    names.sort(key=lambda name: name.endswith(("digest", "sha256")))
+    return "; ".join(
+        f"{name} {str(was.get(name))[:16]} there, {str(now.get(name))[:16]} now" for name in names[:2]
+    )
 
 
 def file_name(identity: str) -> str:
