@@ -91,7 +91,8 @@ class Explorer(widgets.VBox):
         self.folders = [_opened(one) for one in (run, other) if one is not None]
         self.summaries = [Summary.of(folder, folder.ids) for folder in self.folders]
         self.found = image_rows(*self.summaries)
-        self._root, self._model, self._traces = root, model, {}
+        self._root, self._model = root, model
+        self._traces: dict[tuple[str, int], list[Trace]] = {}
         self._check_same()
         super().__init__(**options)
         self._build()
@@ -184,7 +185,9 @@ class Explorer(widgets.VBox):
         if len(self.summaries) == 2:
             metric = self.summaries[0].headline[0]
             try:
-                lines.append(f"difference {shown(difference(*self.summaries, metric), sign='+')}, paired")
+                lines.append(
+                    f"difference {shown(difference(self.summaries[0], self.summaries[1], metric), sign='+')}, paired"
+                )
             except RunError as error:
                 lines.append(f"no difference: {escape(str(error))}")
         return "<br>".join(lines)

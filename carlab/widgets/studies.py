@@ -74,10 +74,9 @@ class StudyView(widgets.VBox):
         if isinstance(self.study, LeaveOneOut) and "y" in point:
             self.chosen = int(point["y"])
         elif isinstance(self.study, PhaseDiagram) and "x" in point:
-            if len(self.study.etas) > 1:
-                self.row = min(
-                    range(len(self.study.etas)), key=lambda k: abs(self.study.etas[k] - point["y"])
-                )
+            etas = self.study.etas
+            if len(etas) > 1:
+                self.row = min(range(len(etas)), key=lambda k: abs(etas[k] - point["y"]))
             self.theta = min(max(float(point["x"]), 0.0), 1.0)
 
     def _shown(self, _: Any) -> None:
