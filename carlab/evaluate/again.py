@@ -1,9 +1,9 @@
 """Recompute the traces of one image of a run: the preset, with every setting as the manifest has it."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import is_dataclass, replace
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from carlab.datasets.protocol import Dataset
@@ -49,7 +49,7 @@ def recompute(folder: RunFolder, identity: str, dataset: Dataset, load: Load) ->
     return traces
 
 
-def run_dataset(folder: RunFolder, root: str | Path) -> Dataset:
+def run_dataset(folder: RunFolder, root: str | os.PathLike[str]) -> Dataset:
     """Return the data set of a run, from a folder that holds it.
 
     Raises DatasetError if it is not there, or is another than the run's.

@@ -93,7 +93,7 @@ class Explorer(widgets.VBox):
         self.summaries = [Summary.of(folder, folder.ids) for folder in self.folders]
         self.found = image_rows(*self.summaries)
         self._root, self._model = root, model
-        self._traces: dict[Any, Any] = {}
+        self._traces: dict[tuple[str, int], list[Trace]] = {}
         self._check_same()
         super().__init__(**options)
         self._build()
