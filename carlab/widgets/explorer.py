@@ -185,9 +185,8 @@ class Explorer(widgets.VBox):
         if len(self.summaries) == 2:
             metric = self.summaries[0].headline[0]
             try:
-                lines.append(
-                    f"difference {shown(difference(self.summaries[0], self.summaries[1], metric), sign='+')}, paired"
-                )
+                change = difference(self.summaries[0], self.summaries[1], metric)
+                lines.append(f"difference {shown(change, sign='+')}, paired")
             except RunError as error:
                 lines.append(f"no difference: {escape(str(error))}")
         return "<br>".join(lines)
