@@ -29,7 +29,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
 ]
 
 # Pages and notebooks.
@@ -71,7 +70,13 @@ CONTENTS = {
     "Understand": [
         f"docs/{name}" for name in ("method", "glossary", "gotchas", "studies", "architecture")
     ],
-    "Use": [f"docs/{name}" for name in ("settings", "widgets", "frontends", "probes", "datasets", "metrics")],
+    "Use": [
+        f"docs/{name}"
+        for name in (
+            *("settings", "widgets", "frontends", "proposers", "video"),
+            *("probes", "datasets", "metrics"),
+        )
+    ],
     "Evidence": [f"docs/{name}" for name in ("fidelity", "results", "performance", "tuning")],
     "Reference": ["docs/reference", "CONTRIBUTING", "CHANGELOG", "SECURITY"],
 }  # fmt: skip

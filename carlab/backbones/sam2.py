@@ -1,6 +1,5 @@
 """SAM 2: masks of an image at prompts. Its image processor needs torchvision; what it does is done here."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,9 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from carlab.backbones.base import weights_digest
 from carlab.backbones.checkpoint import Checkpoint, build
 from carlab.backbones.sam import Prompt, decoded, enlarged
+from carlab.files.opening import read_file
 from carlab.files.pictures import resize
+from carlab.files.schema import parse_plain
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -65,7 +66,7 @@ def load(checkpoint: Checkpoint, name: str, device: str) -> Sam2:
     pixels = {}
     for file in ("preprocessor_config.json", "processor_config.json"):
         if (checkpoint.folder / file).is_file():
-            read = json.loads((checkpoint.folder / file).read_text(encoding="utf-8"))
+            read = parse_plain(read_file(checkpoint.folder / file))
             read = read.get("image_processor", read)
             pixels = {key: tuple(read[f"image_{key}"]) for key in ("mean", "std") if f"image_{key}" in read}
             break

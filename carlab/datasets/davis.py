@@ -24,7 +24,7 @@ _MISSPELT = {"clasic-car": "classic-car", "dog-scale": "dogs-scale", "motor-bike
 class Meant(NamedTuple):
     """An expression: its run, the number of its object in the masks (0: all of them), and its text."""
 
-    object: str
+    run: str
     number: int
     text: str
 

@@ -12,6 +12,8 @@ MOST = 2**33
 """Bytes of the largest file that is opened where the reader sets no limit: weights and traces."""
 MOST_TEXT = 2**24
 """Bytes of a list, a configuration, a manifest or a record."""
+MOST_VIDEO = 2**40
+"""Bytes of a video, or of the traces of one; they are read in parts."""
 MOST_JSON = 2**31
 """Bytes of the annotations of a data set; COCO's largest are 470 MB."""
 

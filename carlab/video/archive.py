@@ -22,6 +22,7 @@ from safetensors.numpy import load as arrays_of
 
 from carlab.errors import TraceError, quoted, reason
 from carlab.files.archive import KEY
+from carlab.files.opening import MOST_VIDEO, open_file
 from carlab.trace import Trace
 
 INDEX = "index.json"
@@ -52,7 +53,7 @@ class VideoTraces:
     def open(cls, path: str | os.PathLike[str]) -> "VideoTraces":
         """Read the index; TraceError if the file is missing, damaged, or of another kind or version."""
         try:
-            with ZipFile(path) as archive:
+            with open_file(path, MOST_VIDEO) as stream, ZipFile(stream) as archive:
                 index = json.loads(archive.read(INDEX))
             version, about, frames = index["format"], index["about"], index["frames"]
         except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
@@ -105,7 +106,7 @@ class VideoTraces:
                 f"({record['error']}); choose another"
             )
         try:
-            with ZipFile(self.path) as archive:
+            with open_file(self.path, MOST_VIDEO) as stream, ZipFile(stream) as archive:
                 return parse_trace(archive.read(member(record["index"])))
         except (OSError, KeyError, ValueError, BadZipFile, SafetensorError, TypeError, IndexError) as error:
             raise TraceError(

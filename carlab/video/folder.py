@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 
 from carlab.errors import TraceError, VideoError, quoted, reason
 from carlab.files.archive import make_folder, read_archive, write_archive, write_file
+from carlab.files.opening import MOST_JSON, read_file
 from carlab.trace import Trace
 from carlab.trace.compare import differences
 from carlab.video.archive import member
@@ -65,7 +66,7 @@ class VideoFolder:
     def records(self) -> list[dict[str, Any]]:
         """Return what is known of each frame that is done: whole lines only."""
         try:
-            content = (self.path / LINES).read_bytes()
+            content = read_file(self.path / LINES, MOST_JSON)
         except FileNotFoundError:
             return []
         return list(_parsed(content))
@@ -177,7 +178,7 @@ def _check_manifest(file: Path, manifest: Mapping[str, Any]) -> None:
         write_file(file, json.dumps(manifest, indent=1).encode())
         return
     try:
-        there = json.loads(file.read_text(encoding="utf-8"))
+        there = json.loads(read_file(file))
     except (OSError, ValueError) as error:
         raise VideoError(
             f"expected the manifest of a video, got {quoted(file)} ({reason(error)}); choose another --out"

@@ -19,6 +19,7 @@ import numpy as np
 
 from carlab.errors import ImageError, SettingError, VideoError, quoted, reason
 from carlab.files.images import MAX_PIXELS, list_images, load_image
+from carlab.files.opening import MOST_VIDEO, open_file
 from carlab.files.shapes import Image
 
 FOLDER_RATE = 24.0
@@ -93,7 +94,7 @@ class Clip:
             sizes = "\n".join(f"{file.name} {file.stat().st_size}" for file in self.files)
             return facts | {"images": len(self.files), "sha256": sha256(sizes.encode()).hexdigest()}
         size = self.path.stat().st_size
-        with self.path.open("rb") as stream:
+        with open_file(self.path, MOST_VIDEO) as stream:
             ends = stream.read(ENDS)
             stream.seek(max(0, size - ENDS))
             ends += stream.read(ENDS)
@@ -201,7 +202,7 @@ def _upright(raw: Any) -> Image:
 def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
     """Open a file, and find its video stream; the picture of an album is none."""
     av = load_av()
-    with _as_video_error(path), path.open("rb") as file:
+    with _as_video_error(path), open_file(path, MOST_VIDEO) as file:
         if not file.read(1):
             raise VideoError(f"expected a video, got {quoted(path)} without content; download it again")
         file.seek(0)

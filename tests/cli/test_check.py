@@ -80,12 +80,13 @@ def test_a_name_of_nothing_says_what_there_is(name: str, known: str, monkeypatch
     result = CliRunner().invoke(app, ["check", name])
     assert isinstance(result.exception, CarlabError)
     assert str(result.exception).startswith("expected") and known in str(result.exception)
-    assert result.output == ""
+    assert result.output == f"carlab: loading {name} ...\n"
 
 
 def test_a_load_error_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     result = shell("check", str(tmp_path))
     assert result.returncode == 2
-    assert result.stderr.startswith("carlab: error: expected a whole image-text checkpoint")
-    assert result.stderr.count("\n") == 1
+    announced, said = result.stderr.splitlines()
+    assert announced.startswith("carlab: loading ")
+    assert said.startswith("carlab: error: expected a whole image-text checkpoint")
     assert result.stdout == ""

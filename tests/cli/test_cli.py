@@ -160,8 +160,9 @@ def test_a_hub_that_cannot_be_reached_is_one_line(photos: Path, tmp_path: Path) 
     for environment in ({"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}):
         result = carlab(*words, **environment)
         assert result.returncode == 2
-        assert result.stderr.count("\n") == 1
-        assert re.search("local folder.*offline", result.stderr)
+        announced, said = result.stderr.splitlines()
+        assert announced.startswith("carlab: loading offline, 2 images")
+        assert re.search("local folder.*offline", said)
 
 
 def test_usage_errors_are_plain(run: Run) -> None:

@@ -14,6 +14,8 @@ ALLOWED = {
     "files/opening.py",  # the function itself
     "files/archive.py",  # writes a temporary file
     "backbones/download.py",  # writes what it downloads
+    *("video/archive.py", "video/folder.py", "video/overlay.py"),  # write results and films
+    *("video/frames.py", "widgets/video.py"),  # hand an open file to PyAV; name the method of VideoTraces
 }
 RESOURCES = ("files(", "joinpath(")
 """Reads of what ships in the package or another one."""

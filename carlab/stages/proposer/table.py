@@ -19,7 +19,7 @@ PROPOSERS: dict[str, str | Callable[..., Any]] = {
     "naclip": "carlab.stages.proposer.naclip:NaClip",
     "rollout": "carlab.stages.proposer.rollout:Rollout",
 }
-"""Each a class, or where it is, `module:name`, so that to list them loads no torch; add your own."""
+"""Each a class, or MODULE:NAME where it is, so that to list them loads no torch; add your own."""
 
 
 def proposer_named(name: str) -> Callable[..., Any]:
