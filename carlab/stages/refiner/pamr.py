@@ -26,8 +26,9 @@ class Pamr(LabelRefiner):
     """Pixel-adaptive mask refinement (Araslanov and Roth, "Single-Stage Semantic Segmentation", CVPR 2020).
 
     Each iteration replaces the probabilities of a pixel by a mean over its neighbours, eight at each
-    dilation, with weights ``softmax(-mean over channels of |difference| / (0.1 * local deviation))``. Defaults
-    as SCLIP and NACLIP report it: 10 iterations, dilations 8 and 16. Masks are enlarged as everywhere in carlab.
+    dilation, with weights ``softmax(-mean over channels of |difference| / (0.1 * local deviation))``.
+    Defaults as SCLIP and NACLIP report it: 10 iterations, dilations 8 and 16. Masks are enlarged as
+    everywhere in carlab.
 
     Raises SettingError if there is no iteration or dilation, one is not positive, or the device cannot be
     used here.
