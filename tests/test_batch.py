@@ -309,7 +309,9 @@ def test_workers_where_processes_cannot_fork(tiny: ClipAsRnn, monkeypatch: pytes
     assert kind.result() == "SpawnProcess"
 
 
-@pytest.mark.parametrize("wrong", [{"together": 0}, {"workers": -1}])
-def test_bounds(tiny: ClipAsRnn, wrong: dict[str, int]) -> None:
-    with pytest.raises(SettingError, match="4 and 1"):
+@pytest.mark.parametrize(
+    ("wrong", "said"), [({"together": 0}, "from 1 on, got 0"), ({"workers": -1}, "from 0 on, got -1")]
+)
+def test_bounds(tiny: ClipAsRnn, wrong: dict[str, int], said: str) -> None:
+    with pytest.raises(SettingError, match=said):
         list(run_many(tiny, jobs(1), **wrong))
