@@ -40,8 +40,9 @@ nb_mime_priority_overrides = [("html", "image/jpeg", 5), ("html", "image/png", 5
 
 # The reference, of docstrings.
 autosummary_generate = True
-autosummary_ignore_module_all = False
+autosummary_ignore_module_all = True
 autodoc_member_order = "bysource"
+autodoc_default_options = {"exclude-members": "set"}  # that of a matplotlib class, in roles of its own
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 add_module_names = False

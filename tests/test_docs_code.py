@@ -1,8 +1,8 @@
 """Python in README and docs runs, page by page, beside an image and a trace; commands have the options named.
 
 A block that needs what a test has not says so after the word python: `needs=checkpoint`, `needs=gpu`,
-`needs=data`, `needs=run` (the folder of a run). It is compiled, and no more. `from=FILE`: a block that
-quotes a file of the package; its lines are compared.
+`needs=data` (images or a video), `needs=run` (the folder of a run). It is compiled, and no more. `from=FILE`:
+a block that quotes a file of the package; its lines are compared.
 """
 
 import re

@@ -14,7 +14,7 @@ from carlab.evaluate.scoring import runs_of
 from carlab.evaluate.work import Load
 from carlab.recurrence import ClipAsRnn
 from carlab.trace import Trace
-from carlab.trace.compare import differences
+from carlab.trace.comparison import differences
 from carlab.trace.provenance import settings
 
 ELSEWHERE = {"device", "batch", "name"}

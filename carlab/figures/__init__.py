@@ -1,8 +1,8 @@
 """Figures drawn from a Trace alone: those for print; `screen` (plotly) and `page` (HTML) are modules."""
 
 from carlab.figures.charts import ablation_plot, class_bars, score_curves
+from carlab.figures.framework import pipeline
 from carlab.figures.paper import postprocessor_grid, prompt_gallery, qualitative_grid, recurrence_strip
-from carlab.figures.pipeline import pipeline
 from carlab.figures.print import (
     figure_bytes,
     overlay_figure,

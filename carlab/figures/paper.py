@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from carlab.errors import SettingError, check_choice
 from carlab.figures.charts import score_curves
+from carlab.figures.framework import pipeline
 from carlab.figures.grid import SIDE, Cell, found_palette, legend_of, painted_as, palette, picture_grid
 from carlab.figures.layers import mask_threshold
-from carlab.figures.pipeline import pipeline
 from carlab.figures.print_style import STYLES, Style, print_style
 from carlab.files.pictures import edge, paint_maps, resize, resize_maps, shrink
 from carlab.files.shapes import Image

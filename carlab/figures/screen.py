@@ -93,7 +93,7 @@ def picture_figure(picture: Image, height: int = 420) -> go.Figure:
     --------
     >>> figure = picture_figure(image)
     >>> figure.layout.xaxis.range, figure.layout.yaxis.range
-    ((0, 90), (60, 0))
+    ((0, 90), (70, 0))
     """
     figure = square_pixels(blank(height, margin={"l": 0, "r": 0, "t": 4, "b": 0}, dragmode="pan"))
     rows, columns = picture.shape[:2]

@@ -16,15 +16,15 @@ from carlab.figures.grid import SIDE, Cell, legend_of, painted_as, palette, pict
 from carlab.figures.print_style import MM, STYLES, PrintFigure, Style, print_style
 from carlab.files.pictures import colour_hex, resize, shrink
 from carlab.files.shapes import Image
-from carlab.studies.leave_one_out import last_scores
+from carlab.studies.removal import last_scores
 from carlab.trace import Trace
 from carlab.trace.show import shorten
 
 if TYPE_CHECKING:
-    from carlab.studies.counterfactual import Counterfactual
-    from carlab.studies.leave_one_out import LeaveOneOut
+    from carlab.studies.forced import Counterfactual
     from carlab.studies.phases import PhaseDiagram
-    from carlab.studies.vocabulary import Vocabulary
+    from carlab.studies.removal import LeaveOneOut
+    from carlab.studies.wording import Vocabulary
 
 CVPR = STYLES["cvpr"]
 MOST_SETS = 12

@@ -8,12 +8,12 @@ import plotly.graph_objects as go
 from carlab.figures.screen import NEUTRAL, blank, label
 from carlab.files.pictures import colour_hex
 from carlab.studies.figures import RESOLUTION, eta_edges, kept_sets, set_colours
-from carlab.studies.leave_one_out import last_scores
+from carlab.studies.removal import last_scores
 
 if TYPE_CHECKING:
-    from carlab.studies.leave_one_out import LeaveOneOut
     from carlab.studies.phases import PhaseDiagram
-    from carlab.studies.vocabulary import Vocabulary
+    from carlab.studies.removal import LeaveOneOut
+    from carlab.studies.wording import Vocabulary
 
 
 def leave_one_out_chart(study: "LeaveOneOut") -> go.Figure:

@@ -25,7 +25,7 @@ from carlab.errors import TraceError, VideoError, quoted, reason
 from carlab.files.archive import make_folder, read_archive, write_archive, write_file
 from carlab.files.opening import MOST_JSON, read_file
 from carlab.trace import Trace
-from carlab.trace.compare import differences
+from carlab.trace.comparison import differences
 from carlab.video.archive import member
 from carlab.video.carry import Memory, View
 from carlab.video.hysteresis import Track

@@ -8,7 +8,7 @@ import traitlets
 
 from carlab.figures.layers import SCREEN_LAYERS
 from carlab.trace import Trace
-from carlab.trace.compare import Comparison, compare
+from carlab.trace.comparison import Comparison, compare
 from carlab.trace.show import shorten
 from carlab.widgets.base import html
 from carlab.widgets.front import MODES, FrontView

@@ -8,11 +8,11 @@ import ipywidgets as widgets
 import plotly.graph_objects as go
 import traitlets
 
-from carlab.studies.counterfactual import Counterfactual
-from carlab.studies.leave_one_out import LeaveOneOut
+from carlab.studies.forced import Counterfactual
 from carlab.studies.phases import PhaseDiagram
+from carlab.studies.removal import LeaveOneOut
 from carlab.studies.screen import leave_one_out_chart, phase_chart, vocabulary_chart
-from carlab.studies.vocabulary import Vocabulary
+from carlab.studies.wording import Vocabulary
 from carlab.trace.show import printable, shorten
 from carlab.widgets.base import ALONE, html
 from carlab.widgets.chart import Chart

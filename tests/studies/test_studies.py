@@ -19,7 +19,7 @@ from carlab.studies import (
     phase_diagram,
     vocabulary,
 )
-from carlab.studies.leave_one_out import last_scores, mask_iou
+from carlab.studies.removal import last_scores, mask_iou
 from carlab.trace import Trace
 
 QUERIES = ("cat", "dog", "red car", "bottle")

@@ -5,7 +5,7 @@ import pytest
 
 from carlab.errors import TraceError
 from carlab.trace import Trace, compare
-from carlab.trace.compare import differences
+from carlab.trace.comparison import differences
 from tests.traces import make_trace
 
 A = make_trace(("cat", "dog", "sofa"), kept=((0, 1), (0,), (0,)), theta=0.3)

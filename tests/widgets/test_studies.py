@@ -5,7 +5,7 @@ import pytest
 
 from carlab.recurrence import ClipAsRnn
 from carlab.studies import Wording, counterfactual, leave_one_out, phase_diagram, vocabulary
-from carlab.studies.leave_one_out import last_scores
+from carlab.studies.removal import last_scores
 from carlab.studies.screen import leave_one_out_chart, phase_chart, vocabulary_chart
 from carlab.widgets import Compare, StudyView
 from tests.hostile.strings import HOSTILE

@@ -17,7 +17,7 @@ from carlab.hooks import check_patterns, watching
 from carlab.photo import Photo
 from carlab.settings import change, current
 from carlab.trace import Trace
-from carlab.trace.compare import compare
+from carlab.trace.comparison import compare
 from carlab.trace.show import outcome
 from carlab.widgets.base import ALONE, html, link, rows, unobserved
 from carlab.widgets.compare import differences_html

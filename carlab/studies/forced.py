@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32
 from matplotlib.figure import Figure
 
 from carlab.errors import SettingError
-from carlab.trace.compare import Comparison, compare
+from carlab.trace.comparison import Comparison, compare
 from carlab.trace.trace import Trace
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Counterfactual:
 
     def rows(self) -> list[dict[str, Any]]:
         """Return a row of JSON values for each query: kept or not, last score, and IoU of the two masks."""
-        from carlab.studies.leave_one_out import last_scores
+        from carlab.studies.removal import last_scores
 
         scores, iou = [last_scores(trace) for trace in (self.before, self.after)], self.comparison.iou
         return [
