@@ -10,12 +10,12 @@ from carlab.files.archive import read_header
 from carlab.files.opening import open_file, read_file
 from carlab.files.schema import parse_plain
 
-INDEX = ".index.json"
+SHARD_INDEX = ".index.json"
 """Ending of a file that names the shards of the weights."""
 WEIGHTS_OF = {
     "config.json": (
-        *("model.safetensors", f"model.safetensors{INDEX}"),
-        *("pytorch_model.bin", f"pytorch_model.bin{INDEX}"),
+        *("model.safetensors", f"model.safetensors{SHARD_INDEX}"),
+        *("pytorch_model.bin", f"pytorch_model.bin{SHARD_INDEX}"),
     ),
     "open_clip_config.json": ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
 }
@@ -64,7 +64,7 @@ class Contents(NamedTuple):
 def inspect(files: Mapping[str, Path]) -> Contents:
     """Return what files, by name, hold of a checkpoint."""
     whole = {name for name in relevant(files) if is_whole(name, files[name])}
-    shards = {name: shards_of(files[name]) for name in whole if name.endswith(INDEX)}
+    shards = {name: shards_of(files[name]) for name in whole if name.endswith(SHARD_INDEX)}
     usable = {name for name in whole if whole.issuperset(shards.get(name, ()))}
     config, chosen = choose({name: read_json(files[name]) for name in WEIGHTS_OF if name in whole}, usable)
     kind = kind_of(config)
@@ -124,7 +124,9 @@ def small_files(kind: str, names: Collection[str]) -> list[str]:
 
 def relevant(names: Iterable[str]) -> list[str]:
     """Return the names that a checkpoint may be made of: small files, weights, shards."""
-    return [name for name in names if name in SMALL_FILES or name.endswith((INDEX, ".safetensors", ".bin"))]
+    return [
+        name for name in names if name in SMALL_FILES or name.endswith((SHARD_INDEX, ".safetensors", ".bin"))
+    ]
 
 
 def shards_of(index: Path) -> tuple[str, ...]:
@@ -170,5 +172,5 @@ def _weights_lacking(files: Mapping[str, Path], kind: str) -> str:
     names = WEIGHTS_OF["open_clip_config.json" if kind == OPEN_CLIP else "config.json"]
     cut = [name for name in names if name in files]
     if not cut:
-        return f"{names[0]} or {names[-1].removesuffix(INDEX)}"
-    return f"every shard of {cut[0]}" if cut[0].endswith(INDEX) else f"a whole {cut[0]}"
+        return f"{names[0]} or {names[-1].removesuffix(SHARD_INDEX)}"
+    return f"every shard of {cut[0]}" if cut[0].endswith(SHARD_INDEX) else f"a whole {cut[0]}"

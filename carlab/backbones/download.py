@@ -19,8 +19,8 @@ from urllib.parse import quote
 from carlab.backbones.cached import cache_folders, repository_folder
 from carlab.backbones.checkpoint import SHA256
 from carlab.backbones.contents import (
-    INDEX,
     MOST_WEIGHTS,
+    SHARD_INDEX,
     SMALL_FILES,
     TOKENIZER,
     WEIGHTS_OF,
@@ -172,7 +172,7 @@ def plan(
         raise HubError(f"it has no {'weights' if config else 'config.json'} that can be read")
     if needs_tokenizer(kind) and not has_tokenizer(names):
         raise HubError(f"it has no {TOKENIZER}")
-    shards = shard_names(read_remote(address(weights))) if weights.endswith(INDEX) else ()
+    shards = shard_names(read_remote(address(weights))) if weights.endswith(SHARD_INDEX) else ()
     if lost := set(shards) - set(names):
         raise HubError(f"it lacks {len(lost)} shards that {weights} names ({min(lost)}, ...)")
     config_name = next(name for name, formats in WEIGHTS_OF.items() if weights in formats)

@@ -14,7 +14,7 @@ OF_RUNS = ("ablation", "classes")
 """Kinds that are drawn from folders of runs."""
 
 
-class Width(StrEnum):
+class FigureWidth(StrEnum):
     """Of a figure."""
 
     COLUMN = "column"
@@ -34,7 +34,9 @@ def figure(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .pdf, .svg or .png to write.")],
     style: Annotated[str, typer.Option(help="cvpr, neurips, springer or ieee.")] = "cvpr",
-    width: Annotated[Width | None, typer.Option(help="column or page; default: the figure's own.")] = None,
+    width: Annotated[
+        FigureWidth | None, typer.Option(help="column or page; default: the figure's own.")
+    ] = None,
     serif: Annotated[bool, typer.Option("--serif", help="Text with serifs.")] = False,
     dark: Annotated[bool, typer.Option("--dark", help="On black, for slides.")] = False,
     dpi: Annotated[int, typer.Option(help="Of a PNG, and of pictures in it.")] = 300,

@@ -51,7 +51,7 @@ def ref_davis(root: Path, split: str, *, year: int) -> Dataset:
             )
         for video in videos:
             meant[video] += [Meant(f"{one}/{number}", number, text) for number, text in found[video]]
-    return _frames(f"ref-davis{year % 100}", split, home, meant)
+    return _frame_samples(f"ref-davis{year % 100}", split, home, meant)
 
 
 def davis16(root: Path, split: str, *, distractors: bool = False) -> Dataset:
@@ -64,8 +64,10 @@ def davis16(root: Path, split: str, *, distractors: bool = False) -> Dataset:
     home = find_root(root, ("DAVIS",), "JPEGImages/480p")
     meant = {video: [Meant("0", 0, video.replace("-", " "))] for video in _videos(home, split, 2016)}
     if not distractors:
-        return _frames("davis16", split, home, meant)
-    return _frames("davis16-distractors", split, home, meant, [names[0].text for names in meant.values()])
+        return _frame_samples("davis16", split, home, meant)
+    return _frame_samples(
+        "davis16-distractors", split, home, meant, [names[0].text for names in meant.values()]
+    )
 
 
 def _videos(home: Path, part: str, year: int) -> list[str]:
@@ -93,7 +95,7 @@ def _read_expressions(file: Path) -> dict[str, list[tuple[int, str]]]:
     return found
 
 
-def _frames(
+def _frame_samples(
     name: str, split: str, home: Path, meant: Mapping[str, Sequence[Meant]], others: Sequence[str] = ()
 ) -> Dataset:
     """Return a data set of every frame of these videos; `others` are queries that compete in each."""

@@ -9,13 +9,12 @@ from matplotlib.figure import Figure
 
 from carlab.errors import SettingError
 from carlab.figures.layers import MOST_NAMED
-from carlab.figures.print_style import MM, STYLES, PrintFigure, Style, print_style
+from carlab.figures.print_style import CVPR, MM, PrintFigure, Style, print_style
 from carlab.files.pictures import OKABE_ITO, colour_hex
 from carlab.trace import Trace
 from carlab.trace.show import most_telling, shorten
 
-CVPR = STYLES["cvpr"]
-MARKERS = "osD^vph<>"
+CURVE_MARKERS = "osD^vph<>"
 SERIES = (4, 5, 2, 6, 0, 1, 3)
 """Indices into Okabe and Ito's palette for methods: the first ones are visible on white and on black."""
 
@@ -211,4 +210,4 @@ def beside(axes: Axes) -> None:
 
 def _marked(query: int) -> dict[str, Any]:
     rim: Any = {"markeredgecolor": "black", "markeredgewidth": 0.4, "markersize": 4, "linewidth": 1.0}
-    return {"color": colour_hex(query), "marker": MARKERS[query % len(MARKERS)], **rim}
+    return {"color": colour_hex(query), "marker": CURVE_MARKERS[query % len(CURVE_MARKERS)], **rim}

@@ -14,12 +14,12 @@ from carlab.files.shapes import Image
 from carlab.trace import Trace
 from carlab.trace.show import most_telling
 
-SYMBOLS = ("x", "f", "v", "g", "σ", "")
+STAGE_SYMBOLS = ("x", "f", "v", "g", "σ", "")
 WIDTHS = (0.9, 1.4, 0.85, 1.3, 0.92, 0.9)
 """Of the boxes, beside each other: two pictures need more room than a name."""
 TITLES = ("image", "mask proposer", "visual prompter", "mask classifier", "query filter", "post-processor")
 
-Place = tuple[float, float]
+BoxPlace = tuple[float, float]
 
 
 def pipeline(
@@ -55,9 +55,9 @@ def pipeline(
     with print_style(style):
         figure = PrintFigure(figsize=(page, head + tall + loop), style=style)
         for number, (left, box) in enumerate(zip(lefts, widths, strict=True)):
-            _box(figure, left, loop, box, tall, style)
+            _draw_box(figure, left, loop, box, tall, style)
             figure.add_text(
-                left + box / 2, loop + tall + 1.55 * line, SYMBOLS[number], ha="center", style="italic",
+                left + box / 2, loop + tall + 1.55 * line, STAGE_SYMBOLS[number], ha="center", style="italic",
                 fontsize=style.size * 1.15,
             )  # fmt: skip
             name = figure.add_text(left + box / 2, loop + tall + 0.55 * line, "", ha="center")
@@ -82,7 +82,7 @@ def _query_row(
     step: int,
     place: int,
     image: Image,
-    inner: list[Place],
+    inner: list[BoxPlace],
     bottom: float,
     height: float,
 ) -> None:
@@ -140,7 +140,9 @@ def _scores(
             )  # fmt: skip
 
 
-def _box(figure: PrintFigure, left: float, bottom: float, width: float, height: float, style: Style) -> None:
+def _draw_box(
+    figure: PrintFigure, left: float, bottom: float, width: float, height: float, style: Style
+) -> None:
     x, y, w, h = left * 72, bottom * 72, width * 72, height * 72
     scale: Any = figure.dpi_scale_trans
     patch = FancyBboxPatch(
@@ -150,7 +152,7 @@ def _box(figure: PrintFigure, left: float, bottom: float, width: float, height: 
     figure.add_artist(patch)
 
 
-def _arrow(figure: PrintFigure, start: Place, end: Place, style: Style, head: str = "-|>") -> None:
+def _arrow(figure: PrintFigure, start: BoxPlace, end: BoxPlace, style: Style, head: str = "-|>") -> None:
     look: Any = {"linewidth": 0.8, "color": style.ink, "transform": figure.dpi_scale_trans}
     figure.add_artist(
         FancyArrowPatch(start, end, arrowstyle=head, mutation_scale=6, shrinkA=0, shrinkB=0, **look)

@@ -16,7 +16,7 @@ from carlab.trace.show import shorten
 
 SIDE = 480
 """Longest side of a picture, in pixels: 300 dots an inch at 40 mm."""
-GAP = 0.8 * MM
+CELL_GAP = 0.8 * MM
 LINE = 1.25
 """Height of a line of text, as a multiple of its size."""
 POINT = 1 / 72
@@ -75,32 +75,32 @@ def picture_grid(
     page, line = style.inches(width), style.size * LINE * POINT
     left = (line + 1 * MM) if row_names else 0.0
     shapes = [_shape([row[column] for row in rows]) for column in range(len(rows[0]))]
-    room = page - left - GAP * (len(shapes) - 1)
+    room = page - left - CELL_GAP * (len(shapes) - 1)
     height = min(room / sum(shapes), tallest * MM)
     below = [line * any(cell is not None and cell.below for cell in row) for row in rows]
     above = line * bool(column_names)
     entries = _legend_rows(legend or {}, page, style)
-    whole = footer + above + sum(below) + len(rows) * (height + GAP) + len(entries) * line * 1.2
+    whole = footer + above + sum(below) + len(rows) * (height + CELL_GAP) + len(entries) * line * 1.2
     with print_style(style):
         figure = PrintFigure(figsize=(page, whole), style=style)
         top, made = whole - above, []
         # Narrow columns are centred in the page rather than stretched.
-        indent = left + (page - left - height * sum(shapes) - GAP * (len(shapes) - 1)) / 2
+        indent = left + (page - left - height * sum(shapes) - CELL_GAP * (len(shapes) - 1)) / 2
         for number, row in enumerate(rows):
             bottom, x, axes_of_row = top - height, indent, []
             for column, (cell, shape) in enumerate(zip(row, shapes, strict=True)):
                 axes_of_row.append(_cell(figure, cell, (x, bottom, shape * height, height), style))
                 if number == 0 and column_names:
                     _title(figure, axes_of_row[-1], column_names[column], (x, shape * height, top))
-                x += shape * height + GAP
+                x += shape * height + CELL_GAP
             if row_names:
                 name = figure.add_text(
                     indent - left + line / 2, bottom + height / 2, "", ha="center", rotation=90
                 )
                 _fit_upright(name, row_names[number], height)
             made.append(axes_of_row)
-            top = bottom - GAP - below[number]
-        _draw_legend(figure, entries, top + GAP - line * 0.7, line * 1.2, style)
+            top = bottom - CELL_GAP - below[number]
+        _draw_legend(figure, entries, top + CELL_GAP - line * 0.7, line * 1.2, style)
     return Grid(figure, made)
 
 
@@ -119,14 +119,14 @@ def _cell(
     if cell.below:
         look: Any = {"color": style.pale if cell.dim else style.ink}
         text = figure.add_text(place[0] + place[2] / 2, place[1] - 1 * MM, "", ha="center", va="top", **look)
-        fit_text(text, cell.below, place[2] + GAP, room=40)
+        fit_text(text, cell.below, place[2] + CELL_GAP, room=40)
     return axes
 
 
 def _title(figure: PrintFigure, axes: Axes | None, name: str, place: tuple[float, float, float]) -> None:
     if axes is None:
         return
-    fit_text(axes.set_title("", pad=2, fontsize=plain_size(figure)), name, place[1] + GAP, room=40)
+    fit_text(axes.set_title("", pad=2, fontsize=plain_size(figure)), name, place[1] + CELL_GAP, room=40)
 
 
 def plain_size(figure: PrintFigure) -> float:
@@ -141,11 +141,11 @@ def _fit_upright(target: Any, name: str, inches: float) -> None:
     target.set_rotation(90)
 
 
-Entry = tuple[str, str, float]
+LegendEntry = tuple[str, str, float]
 """Name, colour and place from the left in inches."""
 
 
-def _legend_rows(legend: Mapping[str, str], page: float, style: Style) -> list[list[Entry]]:
+def _legend_rows(legend: Mapping[str, str], page: float, style: Style) -> list[list[LegendEntry]]:
     """Return the entries in lines that are no wider than the page, each line centred."""
     if not legend:
         return []
@@ -170,7 +170,7 @@ def _legend_rows(legend: Mapping[str, str], page: float, style: Style) -> list[l
 
 
 def _draw_legend(
-    figure: PrintFigure, rows: Sequence[Sequence[Entry]], y: float, line: float, style: Style
+    figure: PrintFigure, rows: Sequence[Sequence[LegendEntry]], y: float, line: float, style: Style
 ) -> None:
     for entries in rows:
         for name, tint, x in entries:

@@ -13,14 +13,13 @@ from carlab.figures.charts import score_curves
 from carlab.figures.framework import pipeline
 from carlab.figures.grid import SIDE, Cell, found_palette, legend_of, painted_as, palette, picture_grid
 from carlab.figures.layers import mask_threshold
-from carlab.figures.print_style import STYLES, Style, print_style
+from carlab.figures.print_style import CVPR, Style, print_style
 from carlab.files.pictures import edge, paint_maps, resize, resize_maps, shrink
 from carlab.files.shapes import Image
 from carlab.stages.prompter import PROMPTS, Combined, Outline, prompts
 from carlab.trace import Trace
 from carlab.trace.show import most_telling
 
-CVPR = STYLES["cvpr"]
 COMBINED = ("circle+blur", "blur+grey")
 """Sums of prompts that the paper uses, beside the single ones."""
 OUTLINE = 160

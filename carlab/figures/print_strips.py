@@ -80,7 +80,7 @@ def patches_figure(
         others[row, column] = -np.inf
         others[row, column] = others.max(initial=0)
         pixels, title, extent = _mapped(trace, others, f"row {row}, column {column}")
-        pictures.append((_framed(pixels, (row, column), grid), title, extent))
+        pictures.append((_framed_cell(pixels, (row, column), grid), title, extent))
     return _strip(pictures)
 
 
@@ -203,7 +203,7 @@ def _mapped(trace: Trace, values: Shaped[np.ndarray, "i j"], name: str) -> Pictu
     return heat(shrink(trace.image, PRINT_SIDE), level), name, extent
 
 
-def _framed(picture: Image, patch: tuple[int, int], grid: tuple[int, ...]) -> Image:
+def _framed_cell(picture: Image, patch: tuple[int, int], grid: tuple[int, ...]) -> Image:
     """Return the picture with a white frame round one patch."""
     region = np.zeros(picture.shape[:2], dtype=bool)
     scales = np.divide(region.shape, grid)

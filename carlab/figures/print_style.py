@@ -114,6 +114,8 @@ STYLES = {
 }
 """By venue. CVPR: columns of 3.25 inches in a text of 6.875; NeurIPS: one of 5.5; Springer LNCS: one of
 122 mm; IEEE: 3.5 inches in 7.16, from each one's author kit."""
+CVPR = STYLES["cvpr"]
+"""The style of a figure that names none."""
 
 
 @contextmanager

@@ -12,12 +12,11 @@ from carlab.errors import SettingError
 from carlab.figures.charts import beside, figure_of, new_axes
 from carlab.figures.grid import LINE, POINT, SIDE, Cell, painted_as, picture_grid
 from carlab.figures.layers import MOST_NAMED
-from carlab.figures.print_style import MM, STYLES, PrintFigure, Style, print_style
+from carlab.figures.print_style import CVPR, MM, PrintFigure, Style, print_style
 from carlab.files.pictures import colour_hex, shrink
 from carlab.trace import Trace
 from carlab.trace.show import shorten
 
-CVPR = STYLES["cvpr"]
 CURVES = 24 * MM
 """Height of the curves below a strip, in inches."""
 LINES, COLUMNS = 3, 3.6

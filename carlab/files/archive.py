@@ -19,7 +19,7 @@ from carlab.files.schema import Count, parse, parse_plain
 
 KEY = "carlab"
 """The one metadata entry: safetensors metadata holds strings only, so ours is JSON."""
-DTYPES = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64"})
+STORED_DTYPES = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "F32", "F64"})
 """Types of numbers that NumPy has, by safetensors' names."""
 HEADER_LIMIT = 100_000_000
 """Bytes of a safetensors header, by its specification."""
@@ -102,7 +102,7 @@ def read_archive(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], d
     try:
         with open_file(place) as stream:
             header = read_header(stream)
-        odd = [name for name, array in header.arrays.items() if array.dtype not in DTYPES]
+        odd = [name for name, array in header.arrays.items() if array.dtype not in STORED_DTYPES]
         if odd:
             raise ValueError(f"{header.arrays[odd[0]].dtype} numbers in {quoted(odd[0])}")
         metadata = parse_plain(header.metadata.get(KEY, "null"))

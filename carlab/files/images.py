@@ -194,7 +194,7 @@ def _decoding(name: str) -> Iterator[None]:
             "save it again as PNG or JPEG"
         ) from error
     except Image.DecompressionBombError as error:
-        raise _too_large(name, "more") from error
+        raise _too_many_pixels(name, "more") from error
     except Exception as error:  # a damaged file can raise anything inside a decoder
         raise ImageError(
             f"expected a whole image, got {name}, which cannot be decoded "
@@ -248,10 +248,10 @@ def _check_size(height: int, width: int, name: str) -> None:
     if height * width == 0:
         raise ImageError(f"expected at least one pixel, got {name} with {height} x {width}; check its source")
     if height * width > MAX_PIXELS:
-        raise _too_large(name, f"{height} x {width} = {height * width / 1e6:.1f}")
+        raise _too_many_pixels(name, f"{height} x {width} = {height * width / 1e6:.1f}")
 
 
-def _too_large(name: str, amount: str) -> ImageError:
+def _too_many_pixels(name: str, amount: str) -> ImageError:
     return ImageError(
         f"expected at most {MAX_PIXELS / 1e6:g} megapixels, got {name} with {amount}; make it smaller first"
     )

@@ -94,7 +94,7 @@ class Lattice:
             Coordinates of each point, divided by the deviation of the Gaussian.
         """
         cells, order, weights = _simplices(features)
-        numbers, steps = _numbers(cells, order)
+        numbers, steps = _vertex_numbers(cells, order)
         keys, splat, vertex = _splat(numbers, weights)
         # The scaling is DenseCRF's.
         return cls((*splat, *_blurs(keys, steps), Rows.of(vertex, weights.T / (1 + 2 ** -len(features)))))
@@ -151,7 +151,7 @@ def _simplices(
     return cells[:dims], order[:dims], weights
 
 
-def _numbers(
+def _vertex_numbers(
     cells: Float32[Tensor, "dims points"], order: Int8[Tensor, "dims points"]
 ) -> tuple[Iterator[Int64[Tensor, " points"]], list[int]]:
     """Return a number for the vertex of each remainder, and what a step along each coordinate adds to it.

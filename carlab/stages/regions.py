@@ -14,7 +14,7 @@ from carlab.files.pictures import resize
 from carlab.files.shapes import Image, Maps, Mask, Masks
 from carlab.hooks import count, probe, timed
 
-LONGEST = 1024
+LONGEST_SIDE = 1024
 """Side in pixels, SAM's own, at which the regions of larger images are sought and matched."""
 REGION_BYTES = 2**28
 """Limit of the cache of regions, as bits: a few images, since SAM takes minutes on a CPU."""
@@ -166,7 +166,7 @@ _cache = Cache(REGION_BYTES)
 
 
 def _at_longest(image: Image) -> UInt8[np.ndarray, "i j 3"]:
-    scale = LONGEST / max(image.shape[:2])
+    scale = LONGEST_SIDE / max(image.shape[:2])
     if scale >= 1:
         return image
     rows, columns = (max(1, round(side * scale)) for side in image.shape[:2])

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch
 
 from carlab.figures.charts import ablation_plot, figure_of
 from carlab.figures.grid import SIDE, Cell, legend_of, painted_as, palette, picture_grid
-from carlab.figures.print_style import MM, STYLES, PrintFigure, Style, print_style
+from carlab.figures.print_style import CVPR, MM, PrintFigure, Style, print_style
 from carlab.files.pictures import colour_hex, resize, shrink
 from carlab.files.shapes import Image
 from carlab.studies.removal import last_scores
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from carlab.studies.removal import LeaveOneOut
     from carlab.studies.wording import Vocabulary
 
-CVPR = STYLES["cvpr"]
 MOST_SETS = 12
 """Sets of kept queries named in a legend."""
 RESOLUTION = 400

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 STROKE = 0.04
 """Width of a stroke, as a share of the image's longer side."""
-KINDS = ("box", "scribble")
+REGION_KINDS = ("box", "scribble")
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +146,7 @@ def drawn_region(kind: str, points: Sequence[Sequence[float | int]], height: int
     array([[0, 0, 1, 1],
            [0, 0, 0, 0]])
     """
-    check_choice("a region", kind, KINDS)
+    check_choice("a region", kind, REGION_KINDS)
     if len(points) < 2:
         raise SettingError(f"expected two or more points, got {len(points)}; draw a line or a box")
     spots = np.clip(np.array([[float(x), float(y)] for x, y in points]), 0, 1) * (width, height)

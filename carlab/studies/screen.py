@@ -47,10 +47,10 @@ def phase_chart(diagram: "PhaseDiagram") -> go.Figure:
     diagram
         `point.x` of a click is a theta.
     """
-    return _plane(diagram) if len(diagram.etas) > 1 else _bars(diagram)
+    return _plane_chart(diagram) if len(diagram.etas) > 1 else _bar_chart(diagram)
 
 
-def _bars(diagram: "PhaseDiagram") -> go.Figure:
+def _bar_chart(diagram: "PhaseDiagram") -> go.Figure:
     figure = blank(90 + 34 * len(diagram.queries), margin={"l": 140, "r": 12, "t": 28, "b": 40})
     for query in range(len(diagram.queries)):
         phases = [phase for phase in diagram.phases[0] if query in phase.kept]
@@ -66,7 +66,7 @@ def _bars(diagram: "PhaseDiagram") -> go.Figure:
     return figure.update_yaxes(**_ticks(diagram.queries), range=[len(diagram.queries) - 0.5, -0.5])
 
 
-def _plane(diagram: "PhaseDiagram") -> go.Figure:
+def _plane_chart(diagram: "PhaseDiagram") -> go.Figure:
     numbers, known = kept_sets(diagram)
     names = [", ".join(label(diagram.queries[k]) for k in one) or "nothing" for one in known]
     tints, most = set_colours(known), len(known)

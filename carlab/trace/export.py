@@ -82,7 +82,7 @@ def to_coco(trace: "Trace", image_id: int = 1, first_id: int = 1) -> dict[str, A
     from pycocotools import mask as run_lengths
 
     height, width = trace.image.shape[:2]
-    masks, boxes, queries, scores = _found(trace)
+    masks, boxes, queries, scores = _found_rows(trace)
     annotations = []
     for number, (mask, box, query, score) in enumerate(zip(masks, boxes, queries, scores, strict=True)):
         code = run_lengths.encode(np.asfortranarray(mask, dtype=np.uint8))
@@ -113,7 +113,7 @@ def to_supervision(trace: "Trace") -> "supervision.Detections":
     trace
         `class_id` is the index of the query; its name is in `data["class_name"]`.
     """
-    masks, boxes, queries, scores = _found(trace)
+    masks, boxes, queries, scores = _found_rows(trace)
     names = np.array([trace.queries[query] for query in queries], dtype=str)
     return _library("supervision").Detections(
         xyxy=boxes, mask=masks, confidence=scores, class_id=queries, data={"class_name": names}
@@ -133,7 +133,7 @@ def to_fiftyone(trace: "Trace") -> "fiftyone.Detections":
     library = _library("fiftyone")
     height, width = trace.image.shape[:2]
     detections = []
-    for mask, box, query, score in zip(*_found(trace), strict=True):
+    for mask, box, query, score in zip(*_found_rows(trace), strict=True):
         left, top, right, bottom = box.astype(int)
         relative = [left / width, top / height, (right - left) / width, (bottom - top) / height]
         inside = mask[top:bottom, left:right]
@@ -144,7 +144,7 @@ def to_fiftyone(trace: "Trace") -> "fiftyone.Detections":
     return library.Detections(detections=detections)
 
 
-def _found(
+def _found_rows(
     trace: "Trace",
 ) -> tuple[
     Bool[np.ndarray, "m h w"], Float[np.ndarray, "m 4"], Int[np.ndarray, " m"], Float[np.ndarray, " m"]
@@ -152,11 +152,11 @@ def _found(
     """Return mask, box (left, top, right, bottom, exclusive), index and score of what was found."""
     filled = trace.filled
     masks, queries = trace.refined[filled], trace.survivors[filled]
-    boxes = np.array([_box(mask) for mask in masks], dtype=np.float64).reshape(-1, 4)
+    boxes = np.array([_bounding_box(mask) for mask in masks], dtype=np.float64).reshape(-1, 4)
     return masks, boxes, queries, trace.scores[-1, queries].astype(np.float64)
 
 
-def _box(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
+def _bounding_box(mask: Bool[np.ndarray, "h w"]) -> tuple[int, int, int, int]:
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 

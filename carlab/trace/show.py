@@ -317,7 +317,7 @@ def notes(trace: "Trace") -> tuple[str, ...]:
         with one expression (`carlab.refer`). Of a run with close calls (`Trace.close_calls`): on another
         machine they may end the other way.
     """
-    return (*_alone(trace), *_close(trace))
+    return (*_alone_notes(trace), *_close(trace))
 
 
 def _close(trace: "Trace") -> tuple[str, ...]:
@@ -332,7 +332,7 @@ def _close(trace: "Trace") -> tuple[str, ...]:
     )
 
 
-def _alone(trace: "Trace") -> tuple[str, ...]:
+def _alone_notes(trace: "Trace") -> tuple[str, ...]:
     score = setting_in(trace.settings, "classifier", "score")
     alone = len(trace.queries) == 1 or "referring" in trace.settings
     if not alone or score == "sigmoid" or not (trace.scores == 1).all():

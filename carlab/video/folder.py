@@ -31,7 +31,7 @@ from carlab.video.carry import Memory, View
 from carlab.video.hysteresis import Track
 from carlab.video.segment import Past, Result
 
-LINES = "frames.jsonl"
+RECORDS = "frames.jsonl"
 MANIFEST = "manifest.json"
 
 
@@ -66,10 +66,10 @@ class VideoFolder:
     def records(self) -> list[dict[str, Any]]:
         """Return what is known of each frame that is done: whole lines only."""
         try:
-            content = read_file(self.path / LINES, MOST_JSON)
+            content = read_file(self.path / RECORDS, MOST_JSON)
         except FileNotFoundError:
             return []
-        return list(_parsed(content))
+        return list(_parsed_records(content))
 
     def put(self, results: Sequence[Result], number: int) -> list[dict[str, Any]]:
         """Write block `number` of the video, and return its records; TraceError if that cannot be done."""
@@ -79,7 +79,7 @@ class VideoFolder:
         write_archive(self.path / f"past-{number % 2}", *_past_to_arrays(last.past, last.frame.index))
         records = [record_of(one) for one in results]
         lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
-        with (self.path / LINES).open("ab") as stream:
+        with (self.path / RECORDS).open("ab") as stream:
             stream.write(lines.encode())
             stream.flush()
             os.fsync(stream.fileno())
@@ -93,7 +93,7 @@ class VideoFolder:
         if past is None:  # none yet; or both were lost, and nothing is taken over from a wrong frame
             done = 0
         lines = "".join(json.dumps(record) + "\n" for record in records[:done])
-        write_file(self.path / LINES, lines.encode())
+        write_file(self.path / RECORDS, lines.encode())
         return records[:done], past
 
     def _put_files(self, result: Result) -> None:
@@ -191,7 +191,7 @@ def _check_manifest(file: Path, manifest: Mapping[str, Any]) -> None:
         )
 
 
-def _parsed(content: bytes) -> Iterator[dict[str, Any]]:
+def _parsed_records(content: bytes) -> Iterator[dict[str, Any]]:
     """Yield the whole lines; the last one may have been cut off."""
     for line in content.splitlines(keepends=True):
         try:

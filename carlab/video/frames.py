@@ -84,7 +84,7 @@ class Clip:
 
         Raises VideoError if the file is damaged: the frames before the damage are yielded.
         """
-        frames = self._of_folder() if self.files else _decoded(self.path, self.rate)
+        frames = self._of_folder() if self.files else _decoded_frames(self.path, self.rate)
         return (frame for frame in frames if frame.index % self.every == 0)
 
     def identity(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Clip:
     def _of_folder(self) -> Iterator[Frame]:
         shape: tuple[int, ...] | None = None
         for index, file in enumerate(self.files):
-            image = _loaded(file, shape)
+            image = _loaded_images(file, shape)
             shape = shape or getattr(image, "shape", None)
             yield Frame(index, index / self.rate, image)
 
@@ -134,7 +134,7 @@ def open_clip(path: str | os.PathLike[str], *, rate: int | float = FOLDER_RATE, 
             raise VideoError(
                 f"expected a file or a folder, got the special file {quoted(path)}; copy it first"
             )
-    with _opened(place) as (container, stream):
+    with _opened_video(place) as (container, stream):
         known = float(stream.average_rate or stream.guessed_rate or 0) or FOLDER_RATE
         return Clip(place, (), _count(container, stream, known), known, every)
 
@@ -151,7 +151,7 @@ def load_av() -> ModuleType:
     return av
 
 
-def _loaded(file: Path, shape: tuple[int, ...] | None) -> Image | ImageError:
+def _loaded_images(file: Path, shape: tuple[int, ...] | None) -> Image | ImageError:
     """Return an image of a folder, or why it cannot be a frame."""
     try:
         image = load_image(file)
@@ -164,15 +164,15 @@ def _loaded(file: Path, shape: tuple[int, ...] | None) -> Image | ImageError:
     return image
 
 
-def _decoded(path: Path, rate: float) -> Iterator[Frame]:
+def _decoded_frames(path: Path, rate: float) -> Iterator[Frame]:
     index, last, shape = 0, -1.0, None
-    with _opened(path) as (container, stream):
+    with _opened_video(path) as (container, stream):
         start = None
         decoded = container.decode(stream)
         while True:
             with _as_video_error(path, f"cannot be decoded after {index} frames"):
                 raw = next(decoded, None)
-                image = None if raw is None else _upright(raw)
+                image = None if raw is None else _turned(raw)
             if raw is None or image is None:
                 break
             shape = shape or image.shape
@@ -190,7 +190,7 @@ def _decoded(path: Path, rate: float) -> Iterator[Frame]:
         raise VideoError(f"expected a video, got {quoted(path)} without a frame; save or download it again")
 
 
-def _upright(raw: Any) -> Image:
+def _turned(raw: Any) -> Image:
     """Return the pixels of a decoded frame, turned as its metadata says; transparency lies on white."""
     clear = "a" in raw.format.name and any(part.is_alpha for part in raw.format.components)
     pixels = load_image(raw.to_ndarray(format="rgba" if clear else "rgb24"))
@@ -199,7 +199,7 @@ def _upright(raw: Any) -> Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
+def _opened_video(path: Path) -> Iterator[tuple[Any, Any]]:
     """Open a file, and find its video stream; the picture of an album is none."""
     av = load_av()
     with _as_video_error(path), open_file(path, MOST_VIDEO) as file:

@@ -23,8 +23,8 @@ CODECS = ("libx264", "libopenh264", "mpeg4")
 """Tried in this order: not every build of FFmpeg has the first."""
 TICKS = 90_000
 """Of the clock of the file, a second; what players expect."""
-QUALITY = {"libx264": {"crf": "20", "preset": "medium"}, "mpeg4": {"qscale": "3"}}
-MOST_NAMES = 12
+JPEG_QUALITY = {"libx264": {"crf": "20", "preset": "medium"}, "mpeg4": {"qscale": "3"}}
+MOST_IN_LEGEND = 12
 
 
 class Shown(NamedTuple):
@@ -42,7 +42,7 @@ def overlay(image: Image, labels: Integer[np.ndarray, "h w"], names: Mapping[int
     image, labels
         RGB; 0 background, i + 1 query i.
     names
-        Of the queries to list, by index; at most `MOST_NAMES` are.
+        Of the queries to list, by index; at most `MOST_IN_LEGEND` are.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def overlay(image: Image, labels: Integer[np.ndarray, "h w"], names: Mapping[int
     """
     painted = Pillow.fromarray(paint(image, labels))
     size = max(10, min(image.shape[:2]) // 24)
-    room = max(1, min(MOST_NAMES, (image.shape[0] - size) // (size + size // 2)))
+    room = max(1, min(MOST_IN_LEGEND, (image.shape[0] - size) // (size + size // 2)))
     draw = ImageDraw.Draw(painted, "RGBA")
     for line, (index, name) in enumerate([*names.items()][:room]):
         top, left = size // 2 + line * (size + size // 2), size // 2
@@ -95,8 +95,8 @@ def write_video(path: Path, pictures: Iterable[Shown], rate: float) -> Path:
     temporary = path.with_name(f".carlab.{uuid4().hex}.mp4")
     try:
         with av.open(str(temporary), "w", format="mp4", options={"movflags": "faststart"}) as container:
-            stream = _stream(av, container, first.picture, rate)
-            for frame in _frames(av, chain([first], pictures), rate):
+            stream = _video_stream(av, container, first.picture, rate)
+            for frame in _overlaid(av, chain([first], pictures), rate):
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
         temporary.replace(path)
@@ -110,10 +110,10 @@ def write_video(path: Path, pictures: Iterable[Shown], rate: float) -> Path:
     return path
 
 
-def _stream(av: Any, container: Any, picture: Image, rate: float) -> Any:
+def _video_stream(av: Any, container: Any, picture: Image, rate: float) -> Any:
     codec = next(name for name in CODECS if _known(av, name))
     stream = container.add_stream(
-        codec, rate=Fraction(rate).limit_denominator(1001), options=QUALITY.get(codec)
+        codec, rate=Fraction(rate).limit_denominator(1001), options=JPEG_QUALITY.get(codec)
     )
     height, width = picture.shape[:2]
     stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
@@ -129,7 +129,7 @@ def _known(av: Any, codec: str) -> bool:
     return True
 
 
-def _frames(av: Any, pictures: Iterable[Shown], rate: float) -> Iterator[Any]:
+def _overlaid(av: Any, pictures: Iterable[Shown], rate: float) -> Iterator[Any]:
     last = -1
     for time, picture in pictures:
         height, width = picture.shape[:2]

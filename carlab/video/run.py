@@ -112,11 +112,11 @@ def segment_video(
     with claimed(out, manifest, together, traces) as folder:
         if not (folder.path / DONE).exists():
             options = {"background": background, "smoothing": smoothing, "workers": workers}
-            _run(folder, model, clip, queries, say, **options)
+            _run_blocks(folder, model, clip, queries, say, **options)
         return _finish(folder, clip, about, say)
 
 
-def _run(
+def _run_blocks(
     folder: VideoFolder, model: ClipAsRnn, clip: Clip, queries: Sequence[str], say: Progress, **options: Any
 ) -> None:
     """Run the frames that are not done yet, and write them block by block."""
@@ -149,7 +149,7 @@ def _finish(folder: VideoFolder, clip: Clip, about: dict[str, Any], say: Progres
     records, queries, place = folder.records(), about["queries"], folder.path
     video, plot, packed = place / "overlay.mp4", place / "scores.png", place / "traces.zip"
     if not video.exists():
-        write_video(video, _painted(folder, clip, queries, records, say), clip.rate / clip.every)
+        write_video(video, _overlay_frames(folder, clip, queries, records, say), clip.rate / clip.every)
     if folder.keep_traces and not packed.exists():
         pack(packed, about, records, folder.traces)
     if not plot.exists():
@@ -164,7 +164,7 @@ def _finish(folder: VideoFolder, clip: Clip, about: dict[str, Any], say: Progres
     return VideoResults(place, records, video, plot, packed if folder.keep_traces else None)
 
 
-def _painted(
+def _overlay_frames(
     folder: VideoFolder, clip: Clip, queries: Sequence[str], records: Sequence[dict[str, Any]], say: Progress
 ) -> Iterator[Shown]:
     """Yield the frames with their masks, read again from the video and from the folder."""

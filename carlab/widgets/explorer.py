@@ -89,7 +89,7 @@ class Explorer(widgets.VBox):
         model: "Callable[[], ClipAsRnn] | None" = None,
         **options: Any,
     ) -> None:
-        self.folders = [_opened(one) for one in (run, other) if one is not None]
+        self.folders = [_run_folder(one) for one in (run, other) if one is not None]
         self.summaries = [Summary.of(folder, folder.ids) for folder in self.folders]
         self.found = image_rows(*self.summaries)
         self._root, self._model = root, model
@@ -282,7 +282,7 @@ class Explorer(widgets.VBox):
         return f"<p><b>{escape(printable(row.id))}</b> · {escape(printable(' · '.join(parts)))}</p>"
 
 
-def _opened(run: Any) -> RunFolder:
+def _run_folder(run: Any) -> RunFolder:
     return run if isinstance(run, RunFolder) else RunFolder.read(run)
 
 

@@ -29,7 +29,7 @@ from carlab.settings import change
 from carlab.trace import Trace
 from carlab.video.archive import VideoTraces, open_traces
 from carlab.video.carry import FeatureMatch, MaskSmoothing
-from carlab.video.folder import LINES
+from carlab.video.folder import RECORDS
 from carlab.video.frames import Clip, Frame, open_clip
 from carlab.video.hysteresis import Hysteresis
 from carlab.video.run import segment_video
@@ -56,7 +56,7 @@ def contents(folder: Path) -> dict[str, Any]:
         film = [
             (frame.pts, frame.to_ndarray(format="rgb24").tobytes()) for frame in container.decode(video=0)
         ]
-    lines = (folder / LINES).read_text()
+    lines = (folder / RECORDS).read_text()
     return {"masks": masks, "film": film, "lines": lines, "traces": list(packed), "frames": packed.frames}
 
 
@@ -155,7 +155,7 @@ def test_a_run_goes_on_with_the_same_bits(
     with pytest.raises(KeyboardInterrupt):
         segment_video(tiny, clip, WORDS, tmp_path / "parts", **options)
     interrupted(-1)
-    with (tmp_path / "parts" / LINES).open("ab") as stream:
+    with (tmp_path / "parts" / RECORDS).open("ab") as stream:
         stream.write(b'{"index": 99, "ti')  # a line that was cut off
     segment_video(tiny, clip, WORDS, tmp_path / "parts", **options)
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
@@ -191,7 +191,7 @@ def test_a_damaged_file_is_reported_after_what_is_before(tiny: ClipAsRnn, tmp_pa
     path.write_bytes(content[: starts[6]] + bytes(80) + content[starts[6] + 80 :])
     with pytest.raises(VideoError, match="cannot be decoded after 6 frames"):
         segment_video(tiny, open_clip(path), WORDS, tmp_path / "out", workers=0)
-    assert len((tmp_path / "out" / LINES).read_text().splitlines()) == 6
+    assert len((tmp_path / "out" / RECORDS).read_text().splitlines()) == 6
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 6
 
 
@@ -296,18 +296,18 @@ def test_killed_and_gone_on_with(clip_folders: tuple[Path, Path], tmp_path: Path
         command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE
     ) as process:
         deadline = monotonic() + 240
-        while not (out / LINES).exists() or (out / LINES).stat().st_size < 1500:
+        while not (out / RECORDS).exists() or (out / RECORDS).stat().st_size < 1500:
             assert process.poll() is None, process.communicate()
             assert monotonic() < deadline
             sleep(0.002)
         process.send_signal(signal.SIGKILL)
-    lines = (out / LINES).read_bytes()
+    lines = (out / RECORDS).read_bytes()
     assert 0 < lines.count(b"\n") < 150, "it was done before it could be killed"
     for folder in (out, tmp_path / "whole"):
         result = CliRunner().invoke(app, ["video", str(path), *words, "-o", str(folder)])
         assert result.exit_code == 0, result.output
     assert contents(out) == contents(tmp_path / "whole")
-    assert (out / LINES).read_bytes().startswith(lines[: lines.rindex(b"\n") // 2])
+    assert (out / RECORDS).read_bytes().startswith(lines[: lines.rindex(b"\n") // 2])
     assert not [left for left in out.iterdir() if left.name.startswith(".carlab")]
 
 

@@ -22,7 +22,7 @@ from carlab.trace.show import ending
 
 CARD_SIDE = 420
 """Longest side of a picture, in pixels."""
-QUALITY = 80
+WEBP_QUALITY = 80
 """Of WebP."""
 MOST_TRACES = 20
 """Traces shown; a page of so many stays below 5 MB."""
@@ -30,7 +30,7 @@ MOST_LISTED = 6
 """Queries of a trace that are shown, beside the true ones."""
 WHITE = np.array([255, 255, 255], dtype=np.uint8)
 
-Place = tuple[PageRun, Mapping[str, Any]]
+Scored = tuple[PageRun, Mapping[str, Any]]
 """A run, and its record of an image."""
 
 
@@ -84,7 +84,7 @@ class Cards(NamedTuple):
 
 def make_cards(runs: Sequence[PageRun]) -> Cards:
     """Return the images with the lowest and the highest mean score of those whose traces were kept."""
-    images: dict[tuple[str, str], list[Place]] = {}
+    images: dict[tuple[str, str], list[Scored]] = {}
     for run in runs:
         for record in run.summary.records:
             kept = record["score"] is not None and run.folder.trace(record["id"]).exists()
@@ -100,7 +100,7 @@ def make_cards(runs: Sequence[PageRun]) -> Cards:
     return Cards({key: _card(images[key]) for key in chosen}, len(ranked), len(images))
 
 
-def _card(places: Sequence[Place]) -> Card:
+def _card(places: Sequence[Scored]) -> Card:
     passes = [_checked_passes(*place) for place in places]
     if len({parts[0].trace.image.shape for parts in passes}) > 1:
         raise RunError("expected runs over the same images, got different sizes of one; compare other runs")
@@ -111,12 +111,12 @@ def _card(places: Sequence[Place]) -> Card:
     truth = read_index(file, "the true labels of an image") if file.exists() else None
     views = []
     for (run, record), parts in zip(places, passes, strict=True):
-        picture = _webp(_painted(image, merged_labels(first.image.shape[:2], parts)))
+        picture = _webp(_painted_labels(image, merged_labels(first.image.shape[:2], parts)))
         recurrences = [_recurrence(part, record.get("true", ())) for part in parts]
         views.append(View(run, record["score"], picture, recurrences))
     return Card(
         image=_webp(image),
-        truth=None if truth is None else _webp(_painted(image, truth)),
+        truth=None if truth is None else _webp(_painted_labels(image, truth)),
         ignored=truth is not None and bool((truth == IGNORED).any()),
         legend=_legend(places),
         views=views,
@@ -153,7 +153,7 @@ def _read_passes(run: PageRun, record: Mapping[str, Any]) -> list[PassTrace]:
     return [PassTrace(*part, trace) for part, trace in zip(parts, traces, strict=True)]
 
 
-def _painted(image: Image, labels: Int[np.ndarray, "h2 w2"]) -> Image:
+def _painted_labels(image: Image, labels: Int[np.ndarray, "h2 w2"]) -> Image:
     """Paint labels of the full size over a shrunk image; ignored pixels are white."""
     small = resize(labels.astype(np.int32), image.shape[0], image.shape[1], "nearest")
     ignored = small == IGNORED
@@ -161,10 +161,10 @@ def _painted(image: Image, labels: Int[np.ndarray, "h2 w2"]) -> Image:
 
 
 def _webp(picture: Image) -> str:
-    return data_uri(picture, "WEBP", quality=QUALITY)
+    return data_uri(picture, "WEBP", quality=WEBP_QUALITY)
 
 
-def _legend(places: Sequence[Place]) -> list[Entry]:
+def _legend(places: Sequence[Scored]) -> list[Entry]:
     """Return the classes that are true or predicted, or all expressions."""
     data = places[0][0].summary.manifest["dataset"]
     values, true = zip(*(entry_ious(data, record) for _, record in places), strict=True)
