@@ -13,7 +13,7 @@ from carlab.files.schema import Number, convert
 Width = Annotated[int, Meta(ge=1, le=65_536)]
 Layers = Annotated[int, Meta(ge=1, le=256)]
 InputSide = Annotated[int, Meta(ge=1, le=8192)]
-Rows = Annotated[int, Meta(ge=1, le=4_000_000)]
+TokenRows = Annotated[int, Meta(ge=1, le=4_000_000)]
 Positive = Annotated[float, Meta(gt=0, le=1e6)]
 SLACK = 1.1
 """A model may have so many times the numbers of its weights: some are derived, or shared."""
@@ -32,8 +32,8 @@ class Tower(msgspec.Struct):
     num_channels: Annotated[int, Meta(ge=1, le=16)] = 3
     image_size: InputSide = 8192
     patch_size: InputSide = 1
-    vocab_size: Rows = 1
-    max_position_embeddings: Rows = 1
+    vocab_size: TokenRows = 1
+    max_position_embeddings: TokenRows = 1
     eos_token_id: int = 0
     iou_head_depth: Layers = 1
     num_multimask_outputs: Layers = 1

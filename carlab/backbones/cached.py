@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from carlab.backbones.checkpoint import Checkpoint
-from carlab.backbones.contents import Contents, inspect, kind_of, read_json, relevant
+from carlab.backbones.contents import Contents, inspect, kind_of, read_config, relevant
 from carlab.files.opening import read_file
 
 MAIN = "main"
@@ -23,7 +23,7 @@ OLD_VARIABLES = (
 ADDRESS = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/([^/]+)$")
 """Repository, revision and name in the address of a file at the hub."""
 
-NOTHING = Contents({}, (), ("config.json",), ())
+NOT_THERE = Contents({}, (), ("config.json",), ())
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def cached_models() -> list[CachedModel]:
 def _summary(name: str, held: dict[str, Contents], files: list[Path], folder: Path) -> CachedModel:
     """Describe a repository by what each of its revisions holds."""
     whole = [revision for revision, contents in held.items() if not contents.lacking]
-    best = min(held.values(), key=lambda contents: len(contents.lacking), default=NOTHING)
+    best = min(held.values(), key=lambda contents: len(contents.lacking), default=NOT_THERE)
     state = f"whole: {', '.join(whole)}" if whole else f"half there: no {', no '.join(best.lacking)}"
     size = sum(path.stat().st_size for path in files)
     return CachedModel(name, kind_of(best.config), bool(whole), state, size, folder)
@@ -178,7 +178,7 @@ def _old_layout(cache: Path) -> dict[tuple[str, str], dict[str, Path]]:
     found: dict[tuple[str, str], dict[str, Path]] = {}
     notes = [path for path in cache.glob("*.json") if path.with_suffix("").is_file()]
     for note in sorted(notes, key=lambda path: path.stat().st_mtime):  # a later version replaces an earlier
-        content = read_json(note)
+        content = read_config(note)
         address = ADDRESS.search(str(content.get("url")) if isinstance(content, dict) else "")
         if address:
             found.setdefault((address[1], address[2]), {})[address[3]] = note.with_suffix("")

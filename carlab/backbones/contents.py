@@ -66,7 +66,7 @@ def inspect(files: Mapping[str, Path]) -> Contents:
     whole = {name for name in relevant(files) if is_whole(name, files[name])}
     shards = {name: shards_of(files[name]) for name in whole if name.endswith(SHARD_INDEX)}
     usable = {name for name in whole if whole.issuperset(shards.get(name, ()))}
-    config, chosen = choose({name: read_json(files[name]) for name in WEIGHTS_OF if name in whole}, usable)
+    config, chosen = choose({name: read_config(files[name]) for name in WEIGHTS_OF if name in whole}, usable)
     kind = kind_of(config)
     lacking = [] if config else ["config.json"]
     if chosen is None:
@@ -131,7 +131,7 @@ def relevant(names: Iterable[str]) -> list[str]:
 
 def shards_of(index: Path) -> tuple[str, ...]:
     """Return the names of the shards in an index file, none if it is no index."""
-    return shard_names(read_json(index))
+    return shard_names(read_config(index))
 
 
 def shard_names(index: Any) -> tuple[str, ...]:
@@ -160,7 +160,7 @@ def is_whole(name: str, path: Path) -> bool:
         return False
 
 
-def read_json(path: Path) -> Any:
+def read_config(path: Path) -> Any:
     """Return the content of a JSON file, None if it is not JSON."""
     try:
         return parse_plain(read_file(path))

@@ -15,7 +15,7 @@ from carlab.trace.show import printable
 if TYPE_CHECKING:
     from carlab.video.run import Progress
 
-NONE = "none"
+UNSMOOTHED = "none"
 
 
 @options.with_settings()
@@ -38,7 +38,7 @@ def video(
     ] = None,
     carry: Annotated[
         str, typer.Option(help="Smooth masks over time: none, flow (optical flow) or features.")
-    ] = NONE,
+    ] = UNSMOOTHED,
     traces: Annotated[bool, typer.Option(help="Keep every trace, in one file.")] = True,
     preset: options.Preset = "offline",
     proposer_backbone: options.ProposerBackbone = None,
@@ -63,12 +63,12 @@ def video(
     from carlab.video.segment import Smoothing
 
     queries = check_queries([*query, *read_queries(queries_file)])
-    check_choice("a way to carry masks", carry, (NONE, *CARRIERS))
+    check_choice("a way to carry masks", carry, (UNSMOOTHED, *CARRIERS))
     load_av()  # before an hour of work: the MP4 is written last
     film = open_clip(clip, rate=rate, every=every)
     smoothing = Smoothing(
         None if hold is None else Hysteresis(hold),
-        None if carry == NONE else MaskSmoothing(CARRIERS[carry]()),
+        None if carry == UNSMOOTHED else MaskSmoothing(CARRIERS[carry]()),
     )
     many = "an unknown number of" if film.length is None else film.length
     options.announce(f"{many} frames of {printable(clip.name)}; loading {preset}")

@@ -92,7 +92,7 @@ def coco_object(root: Path, split: str) -> Dataset:
         image = images[int(identity)]
         path = need(home / split / image.file, "an image")
         own = by_image[int(identity)]
-        return Sample(identity, path, lambda: label_map(image, own, labels), sources=(written(own),))
+        return Sample(identity, path, lambda: label_map(image, own, labels), sources=(regions_json(own),))
 
     return semantic("coco-object", split, map(str, images), find, read_names("coco"), background=True)
 
@@ -120,7 +120,7 @@ def read_instances(file: Path) -> Instances:
     )
 
 
-def written(regions: Sequence[Region]) -> bytes:
+def regions_json(regions: Sequence[Region]) -> bytes:
     """Return regions as JSON, as they are in the file."""
     return msgspec.json.encode(regions)
 

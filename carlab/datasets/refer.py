@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool
 from msgspec import Meta
 
-from carlab.datasets.coco import decode, read_instances, written
+from carlab.datasets.coco import decode, read_instances, regions_json
 from carlab.datasets.layout import find_root, need, read_json, reading
 from carlab.datasets.protocol import Dataset, Sample
 from carlab.errors import DatasetError
@@ -162,7 +162,7 @@ def _grouped(name: str, split: str, expressions: Sequence[Expression], file: Pat
             texts,
             objects,
             partial(masks, 1) if several else None,  # as released: the first annotation alone
-            sources=(written([regions[number] for numbers in meant for number in numbers]),),
+            sources=(regions_json([regions[number] for numbers in meant for number in numbers]),),
         )
 
     return Dataset(name, "referring", split, tuple(by_image), find)

@@ -20,7 +20,7 @@ from carlab.metrics.semantic import Tally
 Records = Sequence[Mapping[str, Any]]
 Metric = Callable[[Num[np.ndarray, "n m"]], Terms]
 """From rows to the terms of a score."""
-Counts = tuple[Num[np.ndarray, "n m"], dict[str, Metric]]
+CountRows = tuple[Num[np.ndarray, "n m"], dict[str, Metric]]
 """A row for each image (or video), and the scores by name."""
 
 
@@ -182,7 +182,7 @@ def entry_ious(data: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[list
     return ious, [not nothing for nothing, _ in record["empty"]]
 
 
-def _label_rows(data: Mapping[str, Any], records: Records) -> Counts:
+def _label_rows(data: Mapping[str, Any], records: Records) -> CountRows:
     """Return a tally for each image."""
     rows = np.zeros((len(records), 4 * (len(data["classes"]) + 1)), dtype=np.int64)
     for row, record in zip(rows, records, strict=True):
@@ -204,7 +204,7 @@ def _label_rows(data: Mapping[str, Any], records: Records) -> Counts:
     return rows, {name: partial(metric, score) for name, score in scores.items()}
 
 
-def _expression_rows(data: Mapping[str, Any], records: Records) -> Counts:
+def _expression_rows(data: Mapping[str, Any], records: Records) -> CountRows:
     """Return numerator and denominator of each score for each image."""
     names = referring.SCORES + (referring.TARGET_SCORES if data["name"] == "grefcoco" else ())
     rows = np.zeros((len(records), len(names), 2))
@@ -214,7 +214,7 @@ def _expression_rows(data: Mapping[str, Any], records: Records) -> Counts:
     return rows.reshape(len(records), 2 * len(names)), _ratios(names)
 
 
-def _video_rows(data: Mapping[str, Any], records: Records) -> Counts:
+def _video_rows(data: Mapping[str, Any], records: Records) -> CountRows:
     """Return sum and number of the scores of each object and annotator, means over frames, for each video."""
     videos: dict[str, list[Any]] = defaultdict(list)
     for record in records:

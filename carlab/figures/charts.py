@@ -56,7 +56,7 @@ def score_curves(
             )  # fmt: skip
         axes.set(xlabel="step", ylabel="score", ylim=(-0.02, 1.02), xlim=(0.85, len(steps) + 0.15))
         axes.set_xticks(steps[:: -(-len(steps) // 12)])
-        beside(axes)
+        beside_axes(axes)
     return figure_of(axes)
 
 
@@ -196,7 +196,7 @@ def new_axes(style: Style, width: str, height: int | float) -> Axes:
     return PrintFigure(figsize=size, style=style, layout="constrained").add_subplot()
 
 
-def beside(axes: Axes) -> None:
+def beside_axes(axes: Axes) -> None:
     """Put the legend right of the axes, and leave out the frame above and right.
 
     Parameters

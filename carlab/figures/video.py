@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from carlab.errors import SettingError
-from carlab.figures.charts import beside, figure_of, new_axes
+from carlab.figures.charts import beside_axes, figure_of, new_axes
 from carlab.figures.grid import LINE, POINT, SIDE, Cell, painted_as, picture_grid
 from carlab.figures.layers import MOST_NAMED
 from carlab.figures.print_style import CVPR, MM, PrintFigure, Style, print_style
@@ -109,7 +109,7 @@ def time_curves(
         axes.set(xlabel="time, seconds", ylabel="score", ylim=(-0.02, 1.02))
         axes.margins(x=0.01)
         if ax is None:
-            beside(axes)
+            beside_axes(axes)
         else:
             axes.spines[["top", "right"]].set_visible(False)
     return figure_of(axes)

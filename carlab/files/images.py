@@ -23,7 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from carlab.errors import ImageError, as_list, quoted, reason
 from carlab.files.opening import open_file
 
-T = TypeVar("T")
+Loaded = TypeVar("Loaded")
 
 MAX_PIXELS = 50_000_000
 """Largest image, rows times columns; a larger one is refused before it is decoded."""
@@ -169,8 +169,8 @@ def _readable(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _from_stream(
-    stream: io.BytesIO | io.BufferedReader, name: str, convert: Callable[[Image.Image, str], T]
-) -> T:
+    stream: io.BytesIO | io.BufferedReader, name: str, convert: Callable[[Image.Image, str], Loaded]
+) -> Loaded:
     with _decoding(name):
         if not stream.read(1):
             raise ImageError(f"expected an image, got {name} without content; save or download it again")

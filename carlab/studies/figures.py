@@ -189,7 +189,7 @@ def counterfactual_figure(study: "Counterfactual", *, style: Style = CVPR, width
         Cell(shrink(before.image, SIDE), "image"),
         Cell(painted_as(before, numbers), "as it was"),
         Cell(painted_as(after, numbers), study.title),
-        Cell(_differing(study), f"differs in {1 - study.comparison.agreement:.1%} of pixels"),
+        Cell(_differing_pixels(study), f"differs in {1 - study.comparison.agreement:.1%} of pixels"),
     ]
     legend, charts = legend_of([before, after], numbers), 38 * MM
     figure = picture_grid([cells], style=style, width=width, legend=legend, tallest=40, footer=charts).figure
@@ -219,7 +219,7 @@ def _curves(axes: Axes, study: "Counterfactual", trace: Trace, style: Style) -> 
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _differing(study: "Counterfactual") -> Image:
+def _differing_pixels(study: "Counterfactual") -> Image:
     """Return the image in grey, with the pixels whose label differs in red."""
     image = shrink(study.before.image, SIDE)
     differ = (study.before.labels != study.after.labels).astype(np.uint8)

@@ -47,7 +47,7 @@ class LeaveOneOut:
     @property
     def iou(self) -> Float[np.ndarray, "r Q"]:
         """IoU of every final mask with that of `base`, 1 if both are empty; NaN for the query taken away."""
-        return self._per_query(lambda trace, query: mask_iou(trace[query], self.base[query]), np.nan)
+        return self._per_query(lambda trace, query: overlap_of(trace[query], self.base[query]), np.nan)
 
     @property
     def changes(self) -> list[tuple[str, str, bool]]:
@@ -168,7 +168,7 @@ def last_scores(trace: Trace) -> Float[np.ndarray, " Q"]:
     return last
 
 
-def mask_iou(a: Mask, b: Mask) -> float:
+def overlap_of(a: Mask, b: Mask) -> float:
     """Return the IoU of two masks; 1 if both are empty.
 
     Parameters
@@ -178,7 +178,7 @@ def mask_iou(a: Mask, b: Mask) -> float:
 
     Examples
     --------
-    >>> mask_iou(np.array([[True, True]]), np.array([[True, False]]))
+    >>> overlap_of(np.array([[True, True]]), np.array([[True, False]]))
     0.5
     """
     union = np.count_nonzero(a | b)

@@ -147,7 +147,7 @@ def record_of(result: Result) -> dict[str, Any]:
 
 
 @contextmanager
-def claimed(
+def claimed_folder(
     path: str | os.PathLike[str], manifest: Mapping[str, Any], block: int, keep_traces: bool
 ) -> Iterator[VideoFolder]:
     """Create the folder, or open it to go on, locked against other processes.

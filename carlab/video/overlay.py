@@ -23,11 +23,11 @@ CODECS = ("libx264", "libopenh264", "mpeg4")
 """Tried in this order: not every build of FFmpeg has the first."""
 TICKS = 90_000
 """Of the clock of the file, a second; what players expect."""
-JPEG_QUALITY = {"libx264": {"crf": "20", "preset": "medium"}, "mpeg4": {"qscale": "3"}}
+CODEC_QUALITY = {"libx264": {"crf": "20", "preset": "medium"}, "mpeg4": {"qscale": "3"}}
 MOST_IN_LEGEND = 12
 
 
-class Shown(NamedTuple):
+class DrawnFrame(NamedTuple):
     """A picture, and when it is shown, in seconds."""
 
     time: float
@@ -72,7 +72,7 @@ def _font(size: int) -> Any:
     return ImageFont.truetype(str(Path(get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"), size)
 
 
-def write_video(path: Path, pictures: Iterable[Shown], rate: float) -> Path:
+def write_video(path: Path, pictures: Iterable[DrawnFrame], rate: float) -> Path:
     """Write an MP4 that any browser plays, whole or not at all, and return its path.
 
     A side of an odd number of pixels gets one more, the last row or column again: the format has none.
@@ -113,7 +113,7 @@ def write_video(path: Path, pictures: Iterable[Shown], rate: float) -> Path:
 def _video_stream(av: Any, container: Any, picture: Image, rate: float) -> Any:
     codec = next(name for name in CODECS if _known(av, name))
     stream = container.add_stream(
-        codec, rate=Fraction(rate).limit_denominator(1001), options=JPEG_QUALITY.get(codec)
+        codec, rate=Fraction(rate).limit_denominator(1001), options=CODEC_QUALITY.get(codec)
     )
     height, width = picture.shape[:2]
     stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
@@ -129,7 +129,7 @@ def _known(av: Any, codec: str) -> bool:
     return True
 
 
-def _overlaid(av: Any, pictures: Iterable[Shown], rate: float) -> Iterator[Any]:
+def _overlaid(av: Any, pictures: Iterable[DrawnFrame], rate: float) -> Iterator[Any]:
     last = -1
     for time, picture in pictures:
         height, width = picture.shape[:2]

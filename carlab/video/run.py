@@ -17,9 +17,9 @@ from carlab.queries import check_background, check_queries
 from carlab.recurrence import ClipAsRnn
 from carlab.trace.provenance import provenance, settings
 from carlab.video.archive import pack
-from carlab.video.folder import VideoFolder, claimed
+from carlab.video.folder import VideoFolder, claimed_folder
 from carlab.video.frames import Clip, Frame
-from carlab.video.overlay import Shown, names_of, overlay, write_video
+from carlab.video.overlay import DrawnFrame, names_of, overlay, write_video
 from carlab.video.segment import Smoothing, segment_frames
 
 MANIFEST_FORMAT = 1
@@ -109,7 +109,7 @@ def segment_video(
         "provenance": provenance(model),
     }
     manifest = {"format": MANIFEST_FORMAT, **about, "together": together, "traces": traces}
-    with claimed(out, manifest, together, traces) as folder:
+    with claimed_folder(out, manifest, together, traces) as folder:
         if not (folder.path / DONE).exists():
             options = {"background": background, "smoothing": smoothing, "workers": workers}
             _run_blocks(folder, model, clip, queries, say, **options)
@@ -166,11 +166,11 @@ def _finish(folder: VideoFolder, clip: Clip, about: dict[str, Any], say: Progres
 
 def _overlay_frames(
     folder: VideoFolder, clip: Clip, queries: Sequence[str], records: Sequence[dict[str, Any]], say: Progress
-) -> Iterator[Shown]:
+) -> Iterator[DrawnFrame]:
     """Yield the frames with their masks, read again from the video and from the folder."""
     for done, (frame, record) in enumerate(zip(clip.frames(), records, strict=True)):
         say("overlay", done, len(records))
         if "error" in record:
             continue  # left out of the film
         labels = read_index(folder.masks / f"{frame.index:06d}.png", "a label map")
-        yield Shown(frame.time, overlay(frame.image, labels, names_of(queries, record["kept"])))
+        yield DrawnFrame(frame.time, overlay(frame.image, labels, names_of(queries, record["kept"])))

@@ -19,7 +19,7 @@ from carlab.studies import (
     phase_diagram,
     vocabulary,
 )
-from carlab.studies.removal import last_scores, mask_iou
+from carlab.studies.removal import last_scores, overlap_of
 from carlab.trace import Trace
 
 QUERIES = ("cat", "dog", "red car", "bottle")
@@ -263,6 +263,6 @@ def test_vocabulary_says_what_is_wrong(model: ClipAsRnn, photo: np.ndarray) -> N
 
 def test_iou_of_masks() -> None:
     a, b = np.zeros((2, 3), bool), np.zeros((2, 3), bool)
-    assert mask_iou(a, b) == 1
+    assert overlap_of(a, b) == 1
     a[0, :2] = b[0, 1:] = True
-    assert mask_iou(a, b) == pytest.approx(1 / 3)
+    assert overlap_of(a, b) == pytest.approx(1 / 3)

@@ -46,7 +46,7 @@ class Recurrence(NamedTuple):
         return Markup(as_script(self.content))  # noqa: S704 - no "<" is in it
 
 
-class View(NamedTuple):
+class RunView(NamedTuple):
     """The result of a run on an image: its score, the painted prediction as a data URI, and its traces."""
 
     run: PageRun
@@ -71,7 +71,7 @@ class Card(NamedTuple):
     truth: str | None
     ignored: bool
     legend: Sequence[Entry]
-    views: Sequence[View]
+    views: Sequence[RunView]
 
 
 class Cards(NamedTuple):
@@ -113,7 +113,7 @@ def _card(places: Sequence[Scored]) -> Card:
     for (run, record), parts in zip(places, passes, strict=True):
         picture = _webp(_painted_labels(image, merged_labels(first.image.shape[:2], parts)))
         recurrences = [_recurrence(part, record.get("true", ())) for part in parts]
-        views.append(View(run, record["score"], picture, recurrences))
+        views.append(RunView(run, record["score"], picture, recurrences))
     return Card(
         image=_webp(image),
         truth=None if truth is None else _webp(_painted_labels(image, truth)),
