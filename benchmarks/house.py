@@ -42,9 +42,6 @@ home = str(Path(carlab.__file__).parent)
 clip = "random:tiny/16"
 try:
     model = carlab.load("reference/voc", proposer_backbone=clip, classifier=clip)
-except TypeError:  # before the network had a name of its own
-    try:
-    model = carlab.load("reference/voc", proposer_backbone=clip, classifier=clip)
 except TypeError:  # a checkout in which `proposer` named the network
     model = carlab.load("reference/voc", proposer=clip, classifier=clip)
 image, queries = data.chelsea(), ["cat", "dog", "sofa"]
