@@ -65,28 +65,22 @@ class Compare(FrontView):
         """Create the picture and the table."""
         self.table = html()
         super().build()
+        self.front.names = [shorten(name) for name in self.names]
         self.children = [self.front, self.table]
-        self.table.value = differences_html(self.comparison, self.names)
 
     def renew(self) -> None:
         """Send both traces."""
-        super().renew()
-        self.table.value = differences_html(self.comparison, self.names)
-
-    def shown(self) -> dict[str, Any]:
-        """Return the traits of `Front` that are of these traces."""
         beside = self.other.queries
         slots = {
             trace: self.palette.slots(names, around)
             for trace, names, around in (("a", beside, ()), ("b", self.trace.queries, beside))
         }
-        return {
-            "other": self.content_of(self.other, slots["a"]),
-            "content": self.content_of(self.trace, slots["b"]),
-            "names": [shorten(name) for name in self.names],
-            "step": self.step,
-            "query": self.query,
-        }
+        with self.front.hold_sync():
+            self.front.other = self.content_of(self.other, slots["a"])
+            self.front.change(
+                content=self.content_of(self.trace, slots["b"]), step=self.step, query=self.query
+            )
+        self.table.value = differences_html(self.comparison, self.names)
 
     def show(self, a: Trace, b: Trace) -> None:
         """Compare two other traces in place; if their images differ in size, TraceError, and no change."""

@@ -103,12 +103,12 @@ class FrontView(TraceWidget):
 
     def build(self) -> None:
         """Create the widget that the browser draws, and link what is selected."""
-        # With the message that opens it: what is sent after that can be lost while a browser connects again.
-        self.front = self.front_kind(*self.parts, **self.shown())
+        self.front = self.front_kind(*self.parts)
         self.children = [self.front]
         for name in self.linked:
             traitlets.link((self, name), (self.front, name))
         self.front.on_msg(self._asked)
+        self.renew()
         self.observe(lambda _: self._draw(self.renew), names="top")
 
     def refresh(self) -> None:
@@ -118,11 +118,7 @@ class FrontView(TraceWidget):
 
     def renew(self) -> None:
         """Send the trace."""
-        self.front.change(**self.shown())
-
-    def shown(self) -> dict[str, Any]:
-        """Return the traits of `Front` that are of this trace."""
-        return {"content": self.content(), "step": self.step, "query": self.query}
+        self.front.change(content=self.content(), step=self.step, query=self.query)
 
     def content(self) -> dict[str, Any]:
         """Return what the browser draws."""

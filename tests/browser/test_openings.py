@@ -10,7 +10,7 @@ from skimage import data
 from tests.browser.jupyter import Server, open_notebook
 from tests.traces import make_trace
 
-OPENINGS, SLOWER = 50, 4
+OPENINGS, SLOWER = 50, 8
 """Views opened one after the other, and how much slower the browser's processor is made."""
 LONG = 300_000
 """Milliseconds after which what is not drawn never will be."""
