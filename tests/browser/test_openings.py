@@ -1,7 +1,7 @@
 """Many openings in a row, with a slow browser and a busy kernel, and no wait but for the picture itself.
 
-It fails on a busy machine still: now and then a message of Jupyter is lost while the browser connects again, or
-anywidget gives up after its two seconds. `CARLAB_OPENINGS=1` runs it.
+It fails on a busy machine still: now and then a message of Jupyter is lost while the browser connects
+again, or anywidget gives up after its two seconds. `CARLAB_OPENINGS=1` runs it.
 """
 
 import os
