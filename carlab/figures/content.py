@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float, Integer, UInt8
 
 from carlab.cache import Cache
-from carlab.figures.layers import MOST_NAMED, mask_threshold
+from carlab.figures.layers import MOST_NAMED, mask_threshold, shrunk
 from carlab.files.pictures import colour_hex, encoded, shrink, stacked
 from carlab.files.shapes import Image
 from carlab.trace import Step, Trace
@@ -33,7 +33,6 @@ QUALITY = 85
 """Of JPEG."""
 NAME_COLUMNS = 60
 _PICTURES = Cache(2**27)
-_SHRUNK = Cache(2**28)
 
 
 def trace_content(
@@ -108,9 +107,7 @@ def photo_content(image: Image, side: int = PHOTO_SIDE) -> dict[str, Any]:
     >>> photo_content(image)["width"]
     90
     """
-    # Shrinking 12 megapixels at every change would be felt. The cache holds the image too: as long as it
-    # does, no other array has its id.
-    small = _SHRUNK.get((id(image), side), lambda: (image, shrink(image, side)))[1]
+    small = shrunk(image, side)
     return {"width": small.shape[1], "height": small.shape[0], "photo": picture(small)}
 
 

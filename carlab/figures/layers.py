@@ -26,6 +26,20 @@ SCREEN_SIDE = 640
 _SHRUNK = Cache(2**28)
 
 
+def shrunk(image: Image, side: int) -> Image:
+    """Return an image whose longest side is at most `side` pixels, from a cache of all views.
+
+    Parameters
+    ----------
+    image, side
+        RGB, and pixels.
+    """
+    # Shrinking 12 megapixels at every key would be felt. The cache holds the image too: as long as it does,
+    # no other array has its id.
+    small: Image = _SHRUNK.get((id(image), side), lambda: (image, shrink(image, side)))[1]
+    return small
+
+
 def layer_picture(
     trace: Trace, t: int, layer: str, queries: Sequence[int], *, opacity: float = 0.6, side: int = SCREEN_SIDE
 ) -> Image:
@@ -50,10 +64,7 @@ def layer_picture(
     (24, 35, 3)
     """
     check_choice("a layer", layer, LAYERS)
-    # Shrinking 12 megapixels at every key would be felt. The cache holds the image too: as long as it does,
-    # no other array has its id.
-    key = id(trace.image), side
-    image = _SHRUNK.get(key, lambda: (trace.image, shrink(trace.image, side)))[1]
+    image = shrunk(trace.image, side)
     if layer == "final":
         labels = trace.labels
         return paint(image, np.where(np.isin(labels - 1, queries), labels, 0), opacity)
