@@ -17,7 +17,8 @@ from carlab.queries import (
     check_template,
 )
 
-WORDS = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=12)
+LETTERS = st.characters(categories=("L", "N", "P", "S"), exclude_characters="\u2800")  # Braille without a dot
+WORDS = st.text(LETTERS.filter(lambda letter: not invisible(letter)), min_size=1, max_size=12)
 ANYTHING = st.none() | st.integers() | st.floats() | st.binary() | st.text() | st.lists(st.text(), max_size=3)
 
 

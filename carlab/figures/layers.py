@@ -26,7 +26,7 @@ SCREEN_SIDE = 640
 _SHRUNK = Cache(2**28)
 
 
-def shrunk(image: Image, side: int) -> Image:
+def shrunk(image: Image, side: int) -> UInt8[np.ndarray, "h2 w2 3"]:
     """Return an image whose longest side is at most `side` pixels, from a cache of all views.
 
     Parameters
@@ -36,7 +36,7 @@ def shrunk(image: Image, side: int) -> Image:
     """
     # Shrinking 12 megapixels at every key would be felt. The cache holds the image too: as long as it does,
     # no other array has its id.
-    small: Image = _SHRUNK.get((id(image), side), lambda: (image, shrink(image, side)))[1]
+    small: np.ndarray = _SHRUNK.get((id(image), side), lambda: (image, shrink(image, side)))[1]
     return small
 
 

@@ -121,7 +121,7 @@ def test_matching_is_what_the_release_does(
 
 
 def test_large_photos_are_matched_at_the_side_of_sam(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "LONGEST", 8)
+    monkeypatch.setattr(module, "LONGEST_SIDE", 8)
     small, large = box(1, 1, 5, 6), box(2, 2, 10, 12, (12, 16))
     mask = large.copy()
     mask[2:4, 2:4] = False
