@@ -1,6 +1,3 @@
-from .api import refer as refer
-from .api import segment as segment
-from .api import segment_many as segment_many
 from .errors import CarlabError as CarlabError
 from .hooks import PROBES as PROBES
 from .hooks import edit as edit
@@ -10,6 +7,9 @@ from .presets import PRESETS as PRESETS
 from .presets import load as load
 from .recurrence import ClipAsRnn as ClipAsRnn
 from .settings import change as change
+from .tasks.calls import refer as refer
+from .tasks.calls import segment as segment
+from .tasks.calls import segment_many as segment_many
 from .trace import Step as Step
 from .trace import Trace as Trace
 

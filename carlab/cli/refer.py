@@ -42,8 +42,8 @@ def refer(
     from carlab.files.images import list_images, skipped_media
     from carlab.presets import load
     from carlab.queries import check_queries
-    from carlab.referring import refer_many
     from carlab.settings import change
+    from carlab.tasks.referring import refer_many
 
     paths = list_images(images)
     for path in skipped_media(images):

@@ -9,8 +9,8 @@ from carlab.batch import traces_of
 from carlab.errors import CarlabError, ComputeError, ImageError, SettingError, check_text
 from carlab.presets import load
 from carlab.recurrence import ClipAsRnn
-from carlab.referring import Expressions, refer_many
 from carlab.settings import SETTINGS, change
+from carlab.tasks.referring import Expressions, refer_many
 from carlab.trace.trace import Trace
 
 LOADING = tuple(name for name in signature(load).parameters if name not in {"preset", "regions", "proposer"})

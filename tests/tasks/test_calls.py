@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import carlab
-from carlab import api
 from carlab.errors import ImageError, QueryError, SettingError
 from carlab.queries import BACKGROUNDS
 from carlab.recurrence import ClipAsRnn
 from carlab.settings import SETTINGS, change, current
+from carlab.tasks import calls
 from carlab.trace import Trace
 
 VALUES: dict[str, Any] = {
@@ -38,16 +38,16 @@ WORDS = ["cat", "dog", "sofa"]
 @pytest.fixture
 def loaded(tiny: ClipAsRnn, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, dict]]]:
     """The tiny model in the place of every preset; what was loaded."""
-    calls: list[tuple[str, dict]] = []
+    made: list[tuple[str, dict]] = []
 
     def load(preset: str, **options: Any) -> ClipAsRnn:
-        calls.append((preset, options))
+        made.append((preset, options))
         return tiny
 
-    api._loaded.cache_clear()
-    monkeypatch.setattr(api, "load", load)
-    yield calls
-    api._loaded.cache_clear()
+    calls._loaded.cache_clear()
+    monkeypatch.setattr(calls, "load", load)
+    yield made
+    calls._loaded.cache_clear()
 
 
 def test_every_row_of_the_table_is_tried_here() -> None:

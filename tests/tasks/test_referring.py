@@ -11,15 +11,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import carlab
-from carlab import api, referring
 from carlab.cli.app import app
 from carlab.errors import CarlabError, ImageError, QueryError
 from carlab.figures import prompted_figure, recurrence_figure, scores_figure
 from carlab.figures.page import page
 from carlab.recurrence import ClipAsRnn
-from carlab.referring import joined, merged, refer_many
 from carlab.settings import change
 from carlab.stages.filter import Threshold
+from carlab.tasks import calls, referring
+from carlab.tasks.referring import joined, merged, refer_many
 from carlab.trace import Trace
 from carlab.widgets import Lab, RecurrencePlayer, ScoreMatrix, linked
 from tests.traces import make_trace
@@ -190,10 +190,10 @@ def test_a_bad_image_among_several(model: ClipAsRnn, photo: np.ndarray) -> None:
 
 @pytest.fixture
 def loaded(model: ClipAsRnn, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    api._loaded.cache_clear()
-    monkeypatch.setattr(api, "load", lambda preset, **options: change(model, refer=False))
+    calls._loaded.cache_clear()
+    monkeypatch.setattr(calls, "load", lambda preset, **options: change(model, refer=False))
     yield
-    api._loaded.cache_clear()
+    calls._loaded.cache_clear()
 
 
 @pytest.mark.usefixtures("loaded")
