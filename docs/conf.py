@@ -78,7 +78,7 @@ CONTENTS = {
             *("probes", "datasets", "metrics"),
         )
     ],
-    "Evidence": [f"docs/{name}" for name in ("fidelity", "results", "performance", "tuning")],
+    "Evidence": [f"docs/{name}" for name in ("fidelity", "results", "performance", "tuning", "reliability")],
     "Reference": ["docs/reference", "CONTRIBUTING", "CHANGELOG", "SECURITY"],
 }  # fmt: skip
 """The navigation. It is here, not in a page, because GitHub shows no table of contents."""

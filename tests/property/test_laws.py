@@ -1,5 +1,6 @@
 """Laws of the recurrence, for any queries and thresholds."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from carlab.trace import Trace
 NAMES = ("cat", "dog", "red car", "bottle", "train", "sofa", "猫", "قطة")
 queries = st.lists(st.sampled_from(NAMES), min_size=1, max_size=6, unique=True)
 thetas = st.floats(0, 1)
+CASES = int(os.environ.get("CARLAB_CASES", "25"))
+"""Of each law; `python -m benchmarks.reliability laws` sets more."""
 relaxed = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
