@@ -16,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 
 LARGE = (".safetensors", ".bin", ".msgpack", ".h5")
 CHUNK = 64
+SILENCE = 60.0
+"""Seconds for which a silent hub keeps a connection open."""
 
 Files = dict[str, bytes]
 
@@ -113,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.hub.dead:
             return self.hang_up()
         if self.hub.silent and self.hub.silent in f"{self.command} {path}":
-            time.sleep(60)
+            time.sleep(SILENCE)
             return self.hang_up()
         for word, (status, headers) in self.hub.refuse.items():
             if word in path:
