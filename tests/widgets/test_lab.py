@@ -12,6 +12,7 @@ from carlab.queries import BACKGROUNDS
 from carlab.recurrence import ClipAsRnn
 from carlab.settings import SETTINGS, Setting
 from carlab.stages.filter import Threshold
+from carlab.stages.prompter import Crop
 from carlab.trace import Trace
 from carlab.widgets import Lab, ScoreMatrix
 from carlab.widgets.lab.controls import HIDDEN, _show_value, _value_of, control
@@ -372,3 +373,9 @@ def test_of_many_tasks_only_the_last_is_run() -> None:
     go_on.set()
     assert runner.wait(SECONDS)
     assert done == [("first", True), 4]
+
+
+def test_a_prompt_with_numbers_of_its_own_is_not_called_none(tiny: ClipAsRnn, photo: np.ndarray) -> None:
+    lab = Lab(photo, WORDS[:2], model=replace(tiny, prompter=Crop(0.3)))
+    assert lab.wait(SECONDS)
+    assert "default: that of the preset" in lab.controls.notes["prompter"].value

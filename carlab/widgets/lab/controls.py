@@ -161,7 +161,8 @@ def _note(row: Setting, default: Any, changed: bool) -> str:
     cost = next((cost for cost, names in COSTS.items() if row.name in names), ENCODES)
     value = NO_LIMIT[0] if default is None and row.name == "max_steps" else default
     named = ("on" if value else "off") if isinstance(value, bool) else str(value)
-    standard = "this model has none" if value is None else f"default {named}"
+    unnamed = "default: that of the preset" if row.open else "this model has none"  # Crop(0.3), say
+    standard = unnamed if value is None else f"default {named}"
     symbol = f" ({row.symbol})" if row.symbol not in ("", row.name) else ""
     shown = escape(row.meaning.rstrip(".") + symbol)
     mark = f"<b>changed, {escape(standard)}</b>" if changed else escape(standard)
