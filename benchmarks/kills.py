@@ -29,7 +29,7 @@ MARK = "CARLAB_KILLS"
 
 def kills(folder: Path, how_many: int = 200) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
     """Kill each command so many times in all; return the head and the rows of a table."""
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for name, command in commands(folder).items():
         count = how_many // 3  # commands
         seconds = run(command, folder / f"{name}-whole") or 0.0

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from carlab.cli import options
-from carlab.cli.segment import json_line, read_queries, segment_all, text_lines
-from carlab.trace.show import printable
+from carlab.cli.segment import json_line, opened, segment_all, text_lines
 
 
 @options.with_settings("refer")
@@ -38,27 +37,13 @@ def refer(
 
     Without --one-object each expression is an object, and has a run and a mask of its own.
     """
-    from carlab.files.archive import make_folder
-    from carlab.files.images import list_images, skipped_media
     from carlab.presets import load
-    from carlab.queries import check_queries
     from carlab.settings import change
     from carlab.tasks.referring import refer_many
 
-    paths = list_images(images)
-    for path in skipped_media(images):
-        typer.echo(f"carlab: skipped {printable(str(path))}: no still image that can be read here", err=True)
-    texts = check_queries([*query, *read_queries(queries_file)])
-    make_folder(out)
-    options.announce(f"loading {preset}, {len(paths)} image{'s' if len(paths) != 1 else ''} to search")
-    loaded = load(
-        preset,
-        proposer_backbone=proposer_backbone,
-        classifier=classifier,
-        device=device,
-        dtype=dtype,
-    )
-    model = change(loaded, **settings, refer=True)
+    paths, texts = opened(images, query, queries_file, out, preset)
+    networks = {"proposer_backbone": proposer_backbone, "classifier": classifier}
+    model = change(load(preset, **networks, device=device, dtype=dtype), **settings, refer=True)
     expressions: Any = [texts] if one_object else texts
     show = json_line if as_json else text_lines
     if segment_all(model, paths, expressions, out, [], figures, show, partial(refer_many, merge=merge)):

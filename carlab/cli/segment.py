@@ -42,25 +42,34 @@ def segment_images(
 
     With --json a line of JSON for each image that could be read.
     """
-    from carlab.files.archive import make_folder
-    from carlab.files.images import list_images, skipped_media
     from carlab.hooks import check_patterns
     from carlab.presets import load
-    from carlab.queries import check_queries
     from carlab.settings import change
 
-    paths = list_images(images)
-    for path in skipped_media(images):
-        typer.echo(f"carlab: skipped {printable(str(path))}: no still image that can be read here", err=True)
-    queries = check_queries([*query, *read_queries(queries_file)])
     check_patterns(tuple(record))
-    make_folder(out)
-    options.announce(f"loading {preset}, {len(paths)} image{'s' if len(paths) != 1 else ''} to segment")
+    paths, queries = opened(images, query, queries_file, out, preset)
     networks = {"proposer_backbone": proposer_backbone, "classifier": classifier}
     model = load(preset, **networks, device=device, dtype=dtype)
     show = json_line if as_json else text_lines
     if segment_all(change(model, **settings), paths, queries, out, record, figures, show):
         raise typer.Exit(1)
+
+
+def opened(
+    images: Sequence[Path], query: Sequence[str], queries_file: Path | None, out: Path, preset: str
+) -> tuple[list[Path], tuple[str, ...]]:
+    """Return the images and the queries of a command, and make its folder, before a model is loaded."""
+    from carlab.files.archive import make_folder
+    from carlab.files.images import list_images, skipped_media
+    from carlab.queries import check_queries
+
+    paths = list_images(images)
+    for path in skipped_media(images):
+        typer.echo(f"carlab: skipped {printable(str(path))}: no still image that can be read here", err=True)
+    queries = check_queries([*query, *read_queries(queries_file)])
+    make_folder(out)
+    options.announce(f"loading {preset}, {len(paths)} image{'s' if len(paths) != 1 else ''} to segment")
+    return paths, queries
 
 
 def text_lines(path: Path, trace: "Trace") -> str:

@@ -72,16 +72,8 @@ def video(
     )
     many = "an unknown number of" if film.length is None else film.length
     options.announce(f"{many} frames of {printable(clip.name)}; loading {preset}")
-    model = change(
-        load(
-            preset,
-            proposer_backbone=proposer_backbone,
-            classifier=classifier,
-            device=device,
-            dtype=dtype,
-        ),
-        **settings,
-    )
+    networks = {"proposer_backbone": proposer_backbone, "classifier": classifier}
+    model = change(load(preset, **networks, device=device, dtype=dtype), **settings)
     with bars() as progress:
         done = segment_video(
             model, film, queries, out,
