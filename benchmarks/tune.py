@@ -72,6 +72,7 @@ AXES: Mapping[str, tuple[Any, Callable[[Any], Change], tuple[Any, ...]]] = {
     "temperature over patches": (0.15, lambda v: proposing(affinity_temperature=v), (0.1, 0.15, 0.2)),
     "longest side of the proposer's input": (576, lambda v: proposing(max_side=v), (448, 576, 672)),
     "people are as probable as what they wear": ("yes", lambda v: without_worn, ("yes", "no")),
+    "prior of people": (5.0, lambda v: backbones(people_prior=v), (1.0, 3.0, 5.0, 8.0)),
 }  # fmt: skip
 """Value of the preset, the change that a value makes, and the values, by setting."""
 

@@ -17,6 +17,8 @@ from transformers import CLIPModel
 from benchmarks.class_vectors import class_names, name_vectors
 from carlab.backbones import FrozenVlm, download, load_backbone
 from carlab.backbones.clip import Clip
+from carlab.backbones.offline import PEOPLE_PRIOR
+from carlab.datasets import load_dataset
 from carlab.errors import BackboneError, QueryError, SettingError
 from carlab.recurrence import ClipAsRnn
 from tests.tiny_clip import pixel_values, save_tiny_clip
@@ -202,7 +204,6 @@ def test_shipped_name_vectors_are_what_the_encoder_gives(offline: ClipAsRnn) -> 
 def test_class_names_find_their_own_class(offline: ClipAsRnn) -> None:
     shares = offline.proposer.backbone.encode_text(["tabby cat", "goldfish", "space shuttle"])
     assert shares.argmax(dim=1).tolist() == [281, 1, 812]
-    torch.testing.assert_close(shares.sum(1), torch.ones(3))
 
 
 def test_people_are_known_by_what_they_wear(offline: ClipAsRnn) -> None:
@@ -212,10 +213,29 @@ def test_people_are_known_by_what_they_wear(offline: ClipAsRnn) -> None:
         (files("carlab.data") / "imagenet1k_worn.txt").read_text().split("\n")[:-1]
     )
     shares = backbone.encode_text(["person", "woman", "people", "dog", "sofa"])
-    torch.testing.assert_close(shares.sum(1), torch.ones(5))
     dressed = shares[:, worn].sum(1)
-    assert (dressed[:3] > 0.9).all()
-    assert (dressed[3:] < 0.1).all()
+    assert (dressed[:3] > 0.9 * PEOPLE_PRIOR).all()
+    assert (dressed[3:] < 0.1 * PEOPLE_PRIOR).all()
+
+
+def test_people_have_a_prior(offline: ClipAsRnn) -> None:
+    """Of the share that a text has in people alone."""
+    without, with_prior = (
+        replace(offline.proposer.backbone, people_prior=prior).encode_text(["person", "tie", "dog"]).double()
+        for prior in (1.0, PEOPLE_PRIOR)
+    )
+    torch.testing.assert_close(without.sum(1), torch.ones(3, dtype=torch.float64), atol=1e-6, rtol=0)
+    people = with_prior.sum(1) - without.sum(1)
+    assert people[0] > 0.9 * (PEOPLE_PRIOR - 1)
+    assert (people[1:] < 0.1 * (PEOPLE_PRIOR - 1)).all()
+
+
+def test_the_prior_of_people_is_counted(shared: Path) -> None:
+    train = load_dataset("voc21", shared / "data", split="train")
+    shown = [set(np.unique(train[index].truth())) - {0, 255} for index in range(len(train))]
+    with_class = [sum(number in classes for classes in shown) for number in range(1, 21)]
+    people = with_class.pop(train.classes.index("person"))
+    assert round(people / np.mean(with_class)) == PEOPLE_PRIOR
 
 
 def test_logits_are_the_rule_of_total_probability(offline: ClipAsRnn) -> None:
@@ -224,8 +244,8 @@ def test_logits_are_the_rule_of_total_probability(offline: ClipAsRnn) -> None:
     scores = 6 * torch.randn(3, 1000, generator=torch.Generator().manual_seed(0))
     total = 0.5 * (scores[:, None].double() + shares.double().log()).logsumexp(-1)
     torch.testing.assert_close(backbone.logits(scores, shares).double(), total, atol=1e-4, rtol=0)
-    # Twice the shares mean the same; a mean over templates need not sum to 1.
-    torch.testing.assert_close(backbone.logits(scores, 2 * shares).double(), total, atol=1e-4, rtol=0)
+    twice = total + 0.5 * np.log(2)  # a text of twice the prior
+    torch.testing.assert_close(backbone.logits(scores, 2 * shares).double(), twice, atol=1e-4, rtol=0)
 
 
 def test_a_broad_word_is_as_good_as_the_best_of_its_classes(offline: ClipAsRnn) -> None:
