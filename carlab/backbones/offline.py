@@ -103,8 +103,9 @@ class Offline:
             names = torch.cat([self.class_names, self.people])
             nearness = self.sentences.encode(texts, self.class_centre) @ names.T
             shares = (nearness / self.name_temperature).softmax(-1)
-            classes, people = shares.split((len(self.class_names), len(self.people)), dim=-1)
-            return classes + self.people_prior * people.sum(-1, keepdim=True) * self.worn
+            classes, each = shares.split((len(self.class_names), len(self.people)), dim=-1)
+            people = each.sum(-1, keepdim=True)  # P(the text is about people)
+            return (classes + people * self.worn) * (1 + (self.people_prior - 1) * people)
 
     @property
     def device(self) -> torch.device:
