@@ -67,7 +67,7 @@ class Offline:
     affinity_temperature
         Temperature of the softmax over patch similarities.
     people_prior
-        P(q) of a query for people; 1 is that of any other.
+        P(q) of a query for people, half of whose share or more is theirs; 1 is that of any other.
     max_side
         Longest side, in pixels, of the proposer's input.
     """
@@ -104,8 +104,9 @@ class Offline:
             nearness = self.sentences.encode(texts, self.class_centre) @ names.T
             shares = (nearness / self.name_temperature).softmax(-1)
             classes, each = shares.split((len(self.class_names), len(self.people)), dim=-1)
-            people = each.sum(-1, keepdim=True)  # P(the text is about people)
-            return (classes + people * self.worn) * (1 + (self.people_prior - 1) * people)
+            people = each.sum(-1, keepdim=True)
+            prior = torch.where(people > 0.5, self.people_prior, 1.0)
+            return prior * (classes + people * self.worn)
 
     @property
     def device(self) -> torch.device:
