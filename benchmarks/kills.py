@@ -27,19 +27,28 @@ MARK = "CARLAB_KILLS"
 """Environment variable by which processes of a command are found."""
 
 
-def kills(folder: Path, how_many: int = 200) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """Kill each command so many times in all; return the head and the rows of a table."""
+HEAD = (
+    "command",
+    "kills",
+    "left a damaged or other file",
+    "left a process",
+    "results equal to the undisturbed",
+)
+"""Of the table that `kills` gives the rows of."""
+
+
+def kills(folder: Path, how_many: int = 200) -> list[tuple[object, ...]]:
+    """Kill the commands so many times in all; return a row for each."""
     rows: list[tuple[object, ...]] = []
-    for name, command in commands(folder).items():
-        count = how_many // 3  # commands
+    tried = commands(folder)
+    count = how_many // len(tried)
+    for name, command in tried.items():
         seconds = run(command, folder / f"{name}-whole") or 0.0
         whole = contents(folder / f"{name}-whole")
         rng, left, wrong, ends = random.Random(0), 0, 0, []  # noqa: S311 - moments, no secret
         out = folder / f"{name}-0"
         for _ in tqdm(range(count), desc=name):
-            while (
-                run(command, out, kill_after=rng.uniform(0, seconds)) is not None
-            ):  # done before it was killed
+            while run(command, out, rng.uniform(0, seconds)) is not None:  # done before it was killed
                 ends.append(contents(out) == whole)
                 out = folder / f"{name}-{len(ends)}"
             left += bool(left_behind())
@@ -47,14 +56,7 @@ def kills(folder: Path, how_many: int = 200) -> tuple[tuple[str, ...], list[tupl
         run(command, out)
         ends.append(contents(out) == whole)
         rows.append((name, count, wrong, left, f"{sum(ends)} of {len(ends)}"))
-    head = (
-        "command",
-        "kills",
-        "left a damaged or other file",
-        "left a process",
-        "results equal to the undisturbed",
-    )
-    return head, rows
+    return rows
 
 
 def commands(folder: Path) -> dict[str, list[str]]:
@@ -122,13 +124,15 @@ def marked() -> Iterator[int]:
             yield int(entry.name)
 
 
+def results(folder: Path) -> dict[str, Path]:
+    """Return every result by its path below the folder."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {str(path.relative_to(folder)): path for path in found}
+
+
 def contents(folder: Path) -> dict[str, Any]:
     """Return what every result says, by its path below the folder."""
-    return {
-        str(path.relative_to(folder)): said(path)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
-    }
+    return {name: said(path) for name, path in results(folder).items()}
 
 
 def said(path: Path) -> Any:
@@ -148,10 +152,7 @@ def said(path: Path) -> Any:
 def half_written(out: Path, whole: dict[str, Any]) -> list[str]:
     """Return the files of a killed command that are damaged, or say other things than a whole one's."""
     wrong = []
-    for path in sorted(out.rglob("*")):
-        name = str(path.relative_to(out))
-        if path.is_dir() or path.name.startswith("."):
-            continue
+    for name, path in results(out).items():
         try:
             found = said(path)
         except (CarlabError, ValueError) as error:

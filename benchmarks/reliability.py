@@ -20,9 +20,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from skimage import data
+from tabulate import tabulate
 
 import carlab
-from benchmarks.kills import kills
+from benchmarks.kills import HEAD, kills
 from benchmarks.measured import DOCS, write
 from benchmarks.random_clip import SIZES, random_clip
 from carlab import hooks
@@ -37,18 +38,20 @@ WORKERS = 4
 
 
 def models() -> Iterator[tuple[str, ClipAsRnn]]:
-    """Yield the offline preset, and the released one on random weights of a tiny CLIP."""
+    """Yield the offline preset, and the released one on random weights."""
     yield "offline", carlab.load("offline")
-    yield (
-        "reference/voc, random weights",
-        carlab.load("reference/voc", proposer_backbone=TINY, classifier=TINY),
-    )
+    yield "reference/voc, random weights", tiny_model()
+
+
+def tiny_model() -> ClipAsRnn:
+    """Return the released preset on random weights of a tiny CLIP."""
+    return carlab.load("reference/voc", proposer_backbone=TINY, classifier=TINY)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Return a Markdown table; what stands right of the first column is a number."""
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    sides = ("left", *["right"] * (len(head) - 1))
+    return tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=sides)
 
 
 def repeats(runs: int = 100) -> str:
@@ -107,8 +110,8 @@ def gradients(configurations: int = 200) -> str:
 def laws(cases: int = 10_000) -> str:
     """Run the laws of tests/property, the cases shared among them."""
     folder = "tests/property/test_laws.py"
-    laws = (DOCS.parent / folder).read_text().count("@relaxed")
-    each = -(-cases // laws)
+    number = (DOCS.parent / folder).read_text().count("@relaxed")
+    each = -(-cases // number)
     done = subprocess.run(  # noqa: S603 - our own tests
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", folder],
         check=False,
@@ -117,7 +120,7 @@ def laws(cases: int = 10_000) -> str:
         stdout=subprocess.PIPE,
         text=True,
     )
-    return table(("laws", "cases each", "pytest"), [(laws, each, done.stdout.strip().splitlines()[-1])])
+    return table(("laws", "cases each", "pytest"), [(number, each, done.stdout.strip().splitlines()[-1])])
 
 
 def hooks_section(blocks: int = 10_000) -> str:
@@ -126,7 +129,7 @@ def hooks_section(blocks: int = 10_000) -> str:
     Every hundredth block runs a whole model. Afterwards nothing may be open, memory may not have grown, and a
     clean run gives what it gave before.
     """
-    (_, model), image = list(models())[1], data.chelsea()[:96, :128]
+    model, image = tiny_model(), data.chelsea()[:96, :128]
     clean = model(image, QUERIES[:2])
     tracemalloc.start()
 
@@ -172,30 +175,27 @@ def one_block(rng: np.random.Generator, run: Callable[[], Trace] | None) -> bool
     return not edited.any() and name in seen and hooks.probe(name, value) is value
 
 
+def kills_section(how_many: int = 200) -> str:
+    """Kill commands at random moments; see `benchmarks.kills`."""
+    with tempfile.TemporaryDirectory() as folder:
+        return table(HEAD, kills(Path(folder), how_many))
+
+
 SECTIONS: dict[str, Callable[..., str]] = {
     "repeats": repeats,
     "batches": batches,
     "gradients": gradients,
     "laws": laws,
     "hooks": hooks_section,
+    "kills": kills_section,
 }
 
 
 def main(section: str, *how_many: str) -> None:
     """Write one section of the page."""
-    numbers = [int(number) for number in how_many]
-    if section == "kills":
-        with tempfile.TemporaryDirectory() as folder:
-            head, rows = kills(Path(folder), *numbers)
-        text = table(head, rows)
-    else:
-        text = SECTIONS[section](*numbers)
-    write(
-        "reliability.md",
-        " ".join(("reliability", section, *how_many)),
-        text,
-        section=f"reliability {section}",
-    )
+    text = SECTIONS[section](*map(int, how_many))
+    command = f"reliability {section}"
+    write("reliability.md", " ".join((command, *how_many)), text, section=command)
 
 
 if __name__ == "__main__":

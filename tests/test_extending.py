@@ -28,6 +28,7 @@ from carlab.stages.prompter import PROMPTS, Blur, Prompt
 from carlab.stages.proposer import Evidence, GradCam
 from carlab.widgets import TraceWidget
 from tests.conftest import WORDS
+from tests.tiny_clip import tiny_options
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +63,7 @@ def test_a_prompter(photo: np.ndarray, tiny: carlab.ClipAsRnn, tmp_path: Path, c
     assert SETTINGS["prompter"].read(model) == "blur+dim"
     assert "dim" in SETTINGS["prompter"].choices
     Image.fromarray(photo).save(tmp_path / "a.png")
-    tiny_clips = ["--proposer-backbone", str(clip_folders[0]), "--classifier", str(clip_folders[1])]
+    tiny_clips = tiny_options(clip_folders)
     command = [
         "segment",
         str(tmp_path / "a.png"),

@@ -45,6 +45,12 @@ def save_tiny_clip(
     return folder
 
 
+def tiny_options(folders: tuple[Path, Path]) -> list[str]:
+    """Options of the command line for two checkpoints: a proposer and a classifier."""
+    proposer, classifier = map(str, folders)
+    return ["--proposer-backbone", proposer, "--classifier", classifier]
+
+
 def save_tiny_tokenizer(folder: Path) -> None:
     """Save CLIP's tokenizer without merges: one token a letter, 514 tokens."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -67,11 +67,11 @@ def find_checkpoint(name: str, family: Family = ANY) -> Checkpoint:
     folder = Path(os.path.expanduser(name))
     if name and os.path.isdir(folder):
         here = Snapshot({path.name: path for path in folder.iterdir()}, folder)
-        return _checked_file(name, here, here.contents(), family)
+        return _checked_snapshot(name, here, here.contents(), family)
     found = _cached(name, family)
     for snapshot, contents in found:
         if not contents.lacking and not contents.unsure:
-            return _checked_file(name, snapshot, contents, family)
+            return _checked_snapshot(name, snapshot, contents, family)
     found += _cached_before(name, family)
     note = f"; the cache has it without {', '.join(found[0][1].lacking)}" if found else ""
     try:
@@ -86,7 +86,7 @@ def find_cached(name: str, family: Family = ANY) -> Checkpoint | None:
     """Return what the caches have of a hub name, whole, be it an earlier commit; no request is made."""
     found = [*_cached(name, family), *_cached_before(name, family)]
     whole = (pair for pair in found if not pair[1].lacking)
-    return next((_checked_file(name, *pair, family) for pair in whole), None)
+    return next((_checked_snapshot(name, *pair, family) for pair in whole), None)
 
 
 def plan_download(name: str, family: Family = ANY, note: str = "") -> Download:
@@ -116,7 +116,7 @@ def download(name: str, family: Family, planned: Download) -> Checkpoint:
     with _explained(name, family, "; what has come so far is kept, and gone on with the next time"):
         planned.download()
     here = snapshot_at(planned.folder, planned.commit, planned.revision == MAIN)
-    return _checked_file(name, here, here.contents(), family)
+    return _checked_snapshot(name, here, here.contents(), family)
 
 
 def split_name(name: str, family: Family = ANY) -> tuple[str, str]:
@@ -145,7 +145,7 @@ def _cached_before(name: str, family: Family) -> list[tuple[Snapshot, Contents]]
     return [(snapshot, snapshot.contents()) for snapshot in earlier]
 
 
-def _checked_file(name: str, snapshot: Snapshot, contents: Contents, family: Family) -> Checkpoint:
+def _checked_snapshot(name: str, snapshot: Snapshot, contents: Contents, family: Family) -> Checkpoint:
     if contents.config:
         family.check(name, kind_of(contents.config))
     if contents.lacking:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
-from carlab.files.shapes import Mask
+from carlab.trace.comparison import overlap_of
 from carlab.trace.show import text_table
 from carlab.trace.trace import Trace
 
@@ -166,23 +166,6 @@ def last_scores(trace: Trace) -> Float[np.ndarray, " Q"]:
     for step in trace.steps:
         last[step.active] = step.scores.astype(np.float64).round(7)
     return last
-
-
-def overlap_of(a: Mask, b: Mask) -> float:
-    """Return the IoU of two masks; 1 if both are empty.
-
-    Parameters
-    ----------
-    a, b
-        Of one size.
-
-    Examples
-    --------
-    >>> overlap_of(np.array([[True, True]]), np.array([[True, False]]))
-    0.5
-    """
-    union = np.count_nonzero(a | b)
-    return float(np.count_nonzero(a & b) / union) if union else 1.0
 
 
 def _most(values: Float[np.ndarray, " Q"]) -> float:

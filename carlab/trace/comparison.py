@@ -65,7 +65,7 @@ def compare(a: Trace, b: Trace) -> Comparison:
         settings=tuple(differences(was, now)),
         kept=tuple(_kept_only(a, b, t) for t in range(max(len(a.steps), len(b.steps)))),
         iou={
-            query: _iou(mine == label, theirs == label)
+            query: overlap_of(mine == label, theirs == label)
             for label, query in enumerate(queries, 1)
             if query in a.queries and query in b.queries
         },
@@ -103,6 +103,18 @@ def _kept_only(a: Trace, b: Trace, t: int) -> tuple[tuple[str, ...], tuple[str, 
     return tuple(q for q in mine if q not in theirs), tuple(q for q in theirs if q not in mine)
 
 
-def _iou(a: Mask, b: Mask) -> float:
-    union = (a | b).sum()
-    return float((a & b).sum() / union) if union else 1.0
+def overlap_of(a: Mask, b: Mask) -> float:
+    """Return the IoU of two masks; 1 if both are empty.
+
+    Parameters
+    ----------
+    a, b
+        Of one size.
+
+    Examples
+    --------
+    >>> overlap_of(np.array([[True, True]]), np.array([[True, False]]))
+    0.5
+    """
+    union = np.count_nonzero(a | b)
+    return float(np.count_nonzero(a & b) / union) if union else 1.0

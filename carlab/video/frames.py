@@ -103,7 +103,7 @@ class Clip:
     def _of_folder(self) -> Iterator[Frame]:
         shape: tuple[int, ...] | None = None
         for index, file in enumerate(self.files):
-            image = _loaded_images(file, shape)
+            image = _loaded_image(file, shape)
             shape = shape or getattr(image, "shape", None)
             yield Frame(index, index / self.rate, image)
 
@@ -151,7 +151,7 @@ def load_av() -> ModuleType:
     return av
 
 
-def _loaded_images(file: Path, shape: tuple[int, ...] | None) -> Image | ImageError:
+def _loaded_image(file: Path, shape: tuple[int, ...] | None) -> Image | ImageError:
     """Return an image of a folder, or why it cannot be a frame."""
     try:
         image = load_image(file)

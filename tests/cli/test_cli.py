@@ -16,6 +16,7 @@ from carlab.cli.app import app
 from carlab.cli.segment import stems
 from carlab.errors import CarlabError
 from carlab.trace import Trace
+from tests.tiny_clip import tiny_options
 from tests.traces import make_trace
 
 Run = Callable[..., Result]
@@ -26,7 +27,7 @@ def run(clip_folders: tuple[Path, Path]) -> Run:
     """`carlab segment` on the tiny CLIPs; other commands as they are."""
 
     def runner(*words: str) -> Result:
-        tiny = ["--proposer-backbone", str(clip_folders[0]), "--classifier", str(clip_folders[1])]
+        tiny = tiny_options(clip_folders)
         return CliRunner().invoke(app, [*words, *(tiny if words[0] == "segment" else [])])
 
     return runner

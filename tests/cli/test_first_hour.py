@@ -20,6 +20,7 @@ from carlab.recurrence import ClipAsRnn
 from carlab.trace import Trace
 from tests.datasets.builders import labels, voc
 from tests.runs import make_dataset, make_run
+from tests.tiny_clip import tiny_options
 from tests.traces import make_trace
 
 
@@ -78,8 +79,7 @@ def test_the_command_line_itself_waits_for_no_torch() -> None:
 
 
 def test_what_is_skipped_is_named(images: Path, tmp_path: Path, clip_folders: tuple[Path, Path]) -> None:
-    f, g = clip_folders
-    words = ("-q", "cat", "-q", "dog", "--proposer-backbone", f, "--classifier", g, "--no-figures", "--json")
+    words = ("-q", "cat", "-q", "dog", *tiny_options(clip_folders), "--no-figures", "--json")
     made = invoke("segment", images, *words, "-o", tmp_path / "out")
     assert "film.MP4: no still image" in made.stderr
     assert "moving.gif" in made.stderr

@@ -11,14 +11,14 @@ from carlab.evaluate.folder import RunFolder, run_paths
 from carlab.evaluate.summary import Summary
 from carlab.metrics.intervals import shown
 from tests.datasets.builders import labels, voc
+from tests.tiny_clip import tiny_options
 
 
 @pytest.fixture
 def command(tmp_path: Path, clip_folders: tuple[Path, Path]) -> list[str]:
     root = voc(tmp_path / "voc", {"a": labels(), "b": labels()})
-    f, g = map(str, clip_folders)
     words = ["sweep", "voc21", "--root", str(root), "-o", str(tmp_path / "out"), "--preset", "offline"]
-    return [*words, "--proposer-backbone", f, "--classifier", g, "--workers", "0"]
+    return [*words, *tiny_options(clip_folders), "--workers", "0"]
 
 
 def test_the_table_of_proposers_by_refiners(command: list[str], tmp_path: Path) -> None:

@@ -19,8 +19,9 @@ from carlab.studies import (
     phase_diagram,
     vocabulary,
 )
-from carlab.studies.removal import last_scores, overlap_of
+from carlab.studies.removal import last_scores
 from carlab.trace import Trace
+from carlab.trace.comparison import overlap_of
 
 QUERIES = ("cat", "dog", "red car", "bottle")
 BACKGROUND = ("ground", "sky")

@@ -22,6 +22,7 @@ from carlab.tasks import calls, referring
 from carlab.tasks.referring import joined, merged, refer_many
 from carlab.trace import Trace
 from carlab.widgets import Lab, RecurrencePlayer, ScoreMatrix, linked
+from tests.tiny_clip import tiny_options
 from tests.traces import make_trace
 
 SAID = ("the red blob", "blob on the left", "a blue disc", "something round")
@@ -209,14 +210,7 @@ def test_the_command(
     together: bool, clip_folders: tuple[Path, Path], photo: np.ndarray, tmp_path: Path
 ) -> None:
     Image.fromarray(photo).save(tmp_path / "a.png")
-    tiny = [
-        "--proposer-backbone",
-        str(clip_folders[0]),
-        "--classifier",
-        str(clip_folders[1]),
-        "--refiner",
-        "none",
-    ]
+    tiny = [*tiny_options(clip_folders), "--refiner", "none"]
     said = [word for text in SAID[:3] for word in ("-q", text)]
     more = ["--one-object"] if together else []
     result = CliRunner().invoke(

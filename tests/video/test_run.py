@@ -34,6 +34,7 @@ from carlab.video.frames import Clip, Frame, open_clip
 from carlab.video.hysteresis import Hysteresis
 from carlab.video.run import segment_video
 from carlab.video.segment import Smoothing, segment_frames
+from tests.tiny_clip import tiny_options
 from tests.video.clips import moving, write_clip
 
 WORDS = ["cat", "dog", "red car"]
@@ -281,14 +282,7 @@ class Tracked(np.ndarray):
 def test_killed_and_gone_on_with(clip_folders: tuple[Path, Path], tmp_path: Path) -> None:
     """A real process, SIGKILL in the middle; the second one ends with what an undisturbed one writes."""
     path = write_clip(tmp_path / "a.mov", moving(150, (40, 48)))
-    tiny = [
-        "--proposer-backbone",
-        str(clip_folders[0]),
-        "--classifier",
-        str(clip_folders[1]),
-        "--refiner",
-        "none",
-    ]
+    tiny = [*tiny_options(clip_folders), "--refiner", "none"]
     words = ["-q", "cat", "-q", "dog", "--hold", "0.5", "--carry", "features", "--theta", "0.45", *tiny]
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "carlab.cli", "video", str(path), *words, "-o", str(out)]
@@ -316,14 +310,7 @@ def test_the_command_reports_a_frame_that_failed(clip_folders: tuple[Path, Path]
     for k, picture in enumerate(moving(3)):
         Image.fromarray(picture).save(tmp_path / "images" / f"{k}.png")
     (tmp_path / "images" / "1.png").write_bytes(b"no image")
-    tiny = [
-        "--proposer-backbone",
-        str(clip_folders[0]),
-        "--classifier",
-        str(clip_folders[1]),
-        "--refiner",
-        "none",
-    ]
+    tiny = [*tiny_options(clip_folders), "--refiner", "none"]
     result = CliRunner().invoke(
         app, ["video", str(tmp_path / "images"), "-q", "cat", *tiny, "-o", str(tmp_path / "out")]
     )
