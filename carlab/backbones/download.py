@@ -131,6 +131,8 @@ class Download:
         for folder in (locks, blob.parent, place.parent):
             folder.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(locks / f"{file.etag}.lock"):  # huggingface_hub takes the same one
+            if _is_here(file, place):  # another process was waited for, and may be reading it
+                return
             if not _is_here(file, blob):
                 if blob.exists():  # it was cut after it had been whole
                     blob.replace(partial)
