@@ -67,7 +67,7 @@ class Offline:
     affinity_temperature
         Temperature of the softmax over patch similarities.
     people_prior
-        P(q) of a query for people, half of whose share or more is theirs; 1 is that of any other.
+        P(q) of a query for people, more than half of whose share is theirs; 1 is that of any other.
     max_side
         Longest side, in pixels, of the proposer's input.
     """
@@ -94,8 +94,8 @@ class Offline:
         return f"<{self.name}>"  # a stage that holds a model is still printed in one line
 
     @torch.no_grad()
-    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q k"]:
-        """Return P(q) P(k | q), the share of each class in each text; rows sum to the prior of the text.
+    def encode_text(self, texts: Sequence[str]) -> Float[Tensor, "q c"]:
+        """Return the share of each class in each text and, last (c = k + 1), of people; rows sum to 1.
 
         Raises QueryError if a text has more word pieces than the sentence encoder reads.
         """
@@ -103,10 +103,8 @@ class Offline:
             names = torch.cat([self.class_names, self.people])
             nearness = self.sentences.encode(texts, self.class_centre) @ names.T
             shares = (nearness / self.name_temperature).softmax(-1)
-            classes, each = shares.split((len(self.class_names), len(self.people)), dim=-1)
-            people = each.sum(-1, keepdim=True)
-            prior = torch.where(people > 0.5, self.people_prior, 1.0)
-            return prior * (classes + people * self.worn)
+            people = shares[:, len(self.class_names) :].sum(-1, keepdim=True)
+            return torch.cat([shares[:, : len(self.class_names)], people], dim=-1)
 
     @property
     def device(self) -> torch.device:
@@ -153,10 +151,21 @@ class Offline:
             last = features(self.classifier, self._pixels(images))[1]
             return self._classes(last.float().mean(dim=(2, 3)))
 
-    def logits(self, images: Float[Tensor, "m k"], texts: Float[Tensor, "q k"]) -> Float[Tensor, "m q"]:
-        """Return the log probability of each text in each image, up to a constant of the image."""
+    def logits(self, images: Float[Tensor, "m k"], texts: Float[Tensor, "q c"]) -> Float[Tensor, "m q"]:
+        """Return the log probability of each text in each image, up to a constant of the image.
+
+        What `texts` sum to makes no difference: the mean over several templates does not sum to 1.
+        """
         highest = images.amax(-1, keepdim=True)
-        return self.scale * (((images - highest).exp() @ texts.to(images).T).log() + highest)
+        joint = self._priors_and_shares(texts.to(images))
+        return self.scale * (((images - highest).exp() @ joint.T).log() + highest)
+
+    def _priors_and_shares(self, texts: Float[Tensor, "q c"]) -> Float[Tensor, "q k"]:
+        """Return P(q) P(k | q): people are what they wear, and more probable than other queries."""
+        shares = texts / texts.sum(-1, keepdim=True)
+        people = shares[:, -1:]
+        prior = torch.where(people > 0.5, self.people_prior, 1.0)
+        return prior * (shares[:, :-1] + people * self.worn)
 
     def _classes(self, means: Float[Tensor, "*m d"]) -> Float[Tensor, "*m k"]:
         return means @ self.class_rows.T + self.class_bias

@@ -213,24 +213,26 @@ def test_people_are_known_by_what_they_wear(offline: ClipAsRnn) -> None:
     assert {class_names()[index][0] for index in worn.nonzero().flatten().tolist()} == set(
         (files("carlab.data") / "imagenet1k_worn.txt").read_text().split("\n")[:-1]
     )
-    shares = backbone.encode_text(["person", "woman", "people", "dog", "sofa"])
-    torch.testing.assert_close(shares.sum(1), torch.tensor([PEOPLE_PRIOR] * 3 + [1.0] * 2))
-    dressed = shares[:, worn].sum(1) / shares.sum(1)
-    assert (dressed[:3] > 0.9).all()
-    assert (dressed[3:] < 0.1).all()
+    people = backbone.encode_text(["person", "woman", "people", "dog", "sofa"])[:, -1]
+    assert (people[:3] > 0.9).all()
+    assert (people[3:] < 0.1).all()
+    jersey = torch.full((1, 1000), -20.0)
+    jersey[0, 610] = 10.0
+    assert backbone.worn[610] > 0
+    person, dog = backbone.logits(jersey, backbone.encode_text(["person", "dog"]))[0]
+    assert person > dog
 
 
 def test_people_have_a_prior(offline: ClipAsRnn) -> None:
-    """Rows are P(q) P(k | q): the prior is that of the text, and moves no share from class to class."""
-    plain, prior = (
-        replace(offline.proposer.backbone, people_prior=prior).encode_text(
-            ["person", "woman", "tie", "saucer"]
-        )
-        for prior in (1.0, PEOPLE_PRIOR)
-    )
-    torch.testing.assert_close(plain.sum(1), torch.ones(4))
-    torch.testing.assert_close(prior[:2], PEOPLE_PRIOR * plain[:2])
-    torch.testing.assert_close(prior[2:], plain[2:], atol=0, rtol=0)
+    """It adds a constant to the logits of people, and none to those of others."""
+    queries = ["person", "woman", "tie", "saucer"]
+    scores = torch.randn(3, 1000, generator=torch.Generator().manual_seed(0))
+    backbone = offline.proposer.backbone
+    texts = backbone.encode_text(queries)
+    plain = replace(backbone, people_prior=1.0).logits(scores, texts)
+    more = backbone.scale * float(np.log(PEOPLE_PRIOR))
+    want = plain + torch.tensor([more, more, 0.0, 0.0])
+    torch.testing.assert_close(backbone.logits(scores, texts), want)
 
 
 def test_the_prior_of_people_is_counted(shared: Path) -> None:
@@ -243,12 +245,26 @@ def test_the_prior_of_people_is_counted(shared: Path) -> None:
 
 def test_logits_are_the_rule_of_total_probability(offline: ClipAsRnn) -> None:
     backbone = replace(offline.proposer.backbone, scale=0.5)
-    shares = backbone.encode_text(["dog", "train"])
+    texts = backbone.encode_text(["dog", "train", "person"])
+    prior = torch.tensor([[1.0], [1.0], [PEOPLE_PRIOR]], dtype=torch.float64)
+    shares = prior * (texts[:, :-1].double() + texts[:, -1:].double() * backbone.worn.double())
     scores = 6 * torch.randn(3, 1000, generator=torch.Generator().manual_seed(0))
-    total = 0.5 * (scores[:, None].double() + shares.double().log()).logsumexp(-1)
-    torch.testing.assert_close(backbone.logits(scores, shares).double(), total, atol=1e-4, rtol=0)
-    twice = total + 0.5 * np.log(2)  # a text of twice the prior
-    torch.testing.assert_close(backbone.logits(scores, 2 * shares).double(), twice, atol=1e-4, rtol=0)
+    total = 0.5 * (scores[:, None].double() + shares.log()).logsumexp(-1)
+    torch.testing.assert_close(backbone.logits(scores, texts).double(), total, atol=1e-4, rtol=0)
+    torch.testing.assert_close(backbone.logits(scores, 2 * texts).double(), total, atol=1e-4, rtol=0)
+
+
+def test_templates_move_no_prior(offline: ClipAsRnn) -> None:
+    """The mean over templates, in its length of 1, is read as the mean of the shares."""
+    templates = ("a photo of a {}.", "a drawing of {}, by a child.", "{}")
+    classifier = replace(offline.classifier, templates=templates, ensemble="embeddings")
+    backbone = classifier.backbone
+    (texts,) = classifier.encode_text(["person", "dog"])
+    texts = torch.from_numpy(texts)
+    assert (texts.sum(-1) > 1.01).any()  # of length 1: a row does not sum to 1
+    scores = torch.randn(2, 1000, generator=torch.Generator().manual_seed(0))
+    shares = texts / texts.sum(-1, keepdim=True)
+    torch.testing.assert_close(backbone.logits(scores, texts), backbone.logits(scores, shares))
 
 
 def test_a_broad_word_is_as_good_as_the_best_of_its_classes(offline: ClipAsRnn) -> None:
