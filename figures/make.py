@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
-from scipy.spatial import cKDTree
 
 from carlab.figures import save_figure
 from carlab.files.pictures import colour
@@ -39,17 +38,22 @@ def main(names: list[str]) -> None:
 
 
 def few_colours(picture: Image.Image) -> Image.Image:
-    """Return a picture in a palette of its own."""
+    """Return a picture in a palette of its own: flat areas as they are, all else dithered."""
     pixels = np.asarray(picture).reshape(-1, 3)
-    codes, counts = np.unique(pixels @ [65536, 256, 1], return_counts=True)
-    most = codes[np.argsort(-counts, kind="stable")[:FLAT]]
-    flat = np.stack([most >> 16, most >> 8 & 255, most & 255], axis=1)
-    left = COLOURS - FLAT - len(QUERIES)
-    rest = picture.quantize(left, kmeans=1, dither=Image.Dither.NONE).getpalette() or []
-    palette = np.concatenate([QUERIES, flat, np.reshape(rest, (-1, 3))]).astype(np.uint8)
-    nearest = cKDTree(palette).query(pixels)[1].astype(np.uint8)
-    small = Image.fromarray(nearest.reshape(picture.size[::-1]))
-    small.putpalette(palette.tobytes())
+    codes = pixels @ [65536, 256, 1]
+    found, counts = np.unique(codes, return_counts=True)
+    most = found[np.argsort(-counts, kind="stable")[:FLAT]]
+    flat = np.concatenate([QUERIES, np.stack([most >> 16, most >> 8 & 255, most & 255], axis=1)])
+    rest = picture.quantize(COLOURS - len(flat), kmeans=1, dither=Image.Dither.NONE).getpalette() or []
+    carrier = Image.new("P", (1, 1))
+    carrier.putpalette(np.concatenate([flat.ravel(), rest]).astype(np.uint8).tobytes())
+    dithered = picture.quantize(palette=carrier, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
+    exact = np.isin(codes, flat @ [65536, 256, 1])[:, None]
+    palette, index = np.unique(
+        np.where(exact, pixels, np.asarray(dithered).reshape(-1, 3)), axis=0, return_inverse=True
+    )
+    small = Image.fromarray(index.reshape(picture.size[::-1]).astype(np.uint8))
+    small.putpalette(palette.astype(np.uint8).tobytes())
     return small
 
 

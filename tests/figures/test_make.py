@@ -12,7 +12,7 @@ from carlab.files.pictures import colour
 from figures.make import COLOURS, FOLDER, few_colours, lighten
 
 ROOT = Path(__file__).parents[2]
-MOST_BYTES, MOST_OF_ALL = 400_000, 4_000_000
+MOST_BYTES, MOST_OF_ALL = 500_000, 4_000_000
 
 
 def test_few_colours_keep_those_of_flat_areas() -> None:
