@@ -43,10 +43,12 @@ notebooks: .venv/installed
 figures: .venv/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m figures.make
 
-# These pages, for a browser without a network: build/docs/index.html. A warning is an error; links are checked.
+# These pages, for a browser without a network: build/docs/index.html. A warning is an error; links are checked,
+# and each page is opened where there is a Chromium.
 docs: .venv/installed
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/docs
 	CARLAB_DOCS=build/docs $(BIN)/python -m pytest -q -m docs tests/test_docs.py
+	CARLAB_DOCS=build/docs $(BIN)/python -m pytest -q -rs -m browser tests/browser/test_docs.py
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -59,6 +59,7 @@ html_extra_path = ["_extra"]
 html_math_renderer = "mathml"
 html_copy_source = False
 html_show_sourcelink = False
+html_show_search_summary = False  # it is fetched, which a page opened from its file may not
 # From the root: autosummary would look beside the source, Sphinx beside this file.
 templates_path = [str(ROOT / "docs" / "_templates")]
 

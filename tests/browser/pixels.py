@@ -23,8 +23,10 @@ def picture(part: Locator) -> Locator:
 
 def is_drawn(canvas: Locator) -> None:
     """Wait until a photo is seen in a canvas."""
-    arguments = canvas.element_handle()
-    canvas.page.wait_for_function(f"canvas => ({COLOURS})(canvas) >= {SOME}", arg=arguments)
+    element = canvas.element_handle()
+    frame = element.owner_frame()  # a page in a page has one of its own
+    assert frame is not None
+    frame.wait_for_function(f"canvas => ({COLOURS})(canvas) >= {SOME}", arg=element)
 
 
 @contextmanager
