@@ -11,7 +11,7 @@ from tests.browser.pixels import is_drawn, picture
 
 WIDTHS = (1366, 390)
 """A laptop, a telephone."""
-READ = ("docs/index", "docs/method", "docs/results", "docs/studies", "docs/glossary", "notebooks/01_first_masks")
+READ = ("docs/index", "docs/method", "docs/results", "docs/studies", "notebooks/01_first_masks")
 """Pages of which a screenshot is taken."""
 
 
