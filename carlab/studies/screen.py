@@ -58,7 +58,7 @@ def _bar_chart(diagram: "PhaseDiagram") -> go.Figure:
             orientation="h", y=[query] * len(phases), base=[phase.low for phase in phases],
             x=[phase.high - phase.low for phase in phases], marker={"color": colour_hex(query)},
             customdata=[[phase.low, phase.high, phase.steps] for phase in phases],
-            hovertemplate="%{customdata[0]:.4f} to %{customdata[1]:.4f}; %{customdata[2]} steps", name="",
+            hovertemplate="%{customdata[0]:.4f} to %{customdata[1]:.4f}, after step %{customdata[2]}", name="",
         )  # fmt: skip
     figure.add_vline(diagram.theta, line={"color": NEUTRAL, "dash": "dash"}, annotation_text="theta")
     figure.update_layout(barmode="overlay", showlegend=False)

@@ -47,7 +47,7 @@ class StudyView(widgets.VBox):
     >>> view = StudyView(PhaseDiagram(("cat", "dog"), 0.3, 0.5, (0.5,), (phases,)))
     >>> view.theta = 0.6
     >>> view.words.value
-    '<p>theta 0.6000, eta 0.50: kept cat; 2 steps. The same from 0.400000 up to 1.000000</p>'
+    '<p>theta 0.6000, eta 0.50: kept cat after step 2. The same from 0.400000 up to 1.000000</p>'
     """
 
     chosen = traitlets.Int(-1, min=-1)
@@ -100,7 +100,7 @@ class StudyView(widgets.VBox):
         phase = diagram.at(self.theta, row)
         kept = ", ".join(shorten(diagram.queries[query], 24) for query in phase.kept) or "nothing"
         text = (
-            f"theta {self.theta:.4f}, eta {diagram.etas[row]:.2f}: kept {kept}; {phase.steps} steps. "
+            f"theta {self.theta:.4f}, eta {diagram.etas[row]:.2f}: kept {kept} after step {phase.steps}. "
             f"The same from {phase.low:.6f} up to {phase.high:.6f}"
         )
         self.words.value = f"<p>{escape(text)}</p>"

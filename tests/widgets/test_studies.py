@@ -46,7 +46,7 @@ def test_phases_on_the_screen(etas: tuple[float, ...], tiny: ClipAsRnn, photo: n
     view.chart.clicked = {"curve": 0, "point": 3, "x": 0.31, "y": etas[1] if etas else 1, "count": 1}
     phase = diagram.at(0.31, 1 if etas else 0)
     expected = ", ".join(QUERIES[k] for k in phase.kept) or "nothing"
-    assert f"kept {expected}; {phase.steps} steps" in view.words.value
+    assert f"kept {expected} after step {phase.steps}" in view.words.value
 
 
 def test_the_plane_has_the_kept_set_at_every_point(tiny: ClipAsRnn, photo: np.ndarray) -> None:
