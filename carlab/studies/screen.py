@@ -52,15 +52,17 @@ def phase_chart(diagram: "PhaseDiagram") -> go.Figure:
 
 def _bar_chart(diagram: "PhaseDiagram") -> go.Figure:
     figure = blank(90 + 34 * len(diagram.queries), margin={"l": 140, "r": 12, "t": 28, "b": 40})
+    said = "%{customdata[0]:.4f} to %{customdata[1]:.4f}, after step %{customdata[2]}"
     for query in range(len(diagram.queries)):
         phases = [phase for phase in diagram.phases[0] if query in phase.kept]
         figure.add_bar(
             orientation="h", y=[query] * len(phases), base=[phase.low for phase in phases],
             x=[phase.high - phase.low for phase in phases], marker={"color": colour_hex(query)},
             customdata=[[phase.low, phase.high, phase.steps] for phase in phases],
-            hovertemplate="%{customdata[0]:.4f} to %{customdata[1]:.4f}, after step %{customdata[2]}", name="",
+            hovertemplate=said, name="",
         )  # fmt: skip
-    figure.add_vline(diagram.theta, line={"color": NEUTRAL, "dash": "dash"}, annotation_text="theta")
+    line = {"color": NEUTRAL, "dash": "dash"}
+    figure.add_vline(diagram.theta, line=line, annotation={"text": "theta", "yanchor": "bottom"})
     figure.update_layout(barmode="overlay", showlegend=False)
     figure.update_xaxes(range=[0, 1], title={"text": "theta"})
     return figure.update_yaxes(**_ticks(diagram.queries), range=[len(diagram.queries) - 0.5, -0.5])
