@@ -152,7 +152,7 @@ def _summary(name: str, held: dict[str, Contents], files: list[Path], folder: Pa
     """Describe a repository by what each of its revisions holds."""
     whole = [revision for revision, contents in held.items() if not contents.lacking]
     best = min(held.values(), key=lambda contents: len(contents.lacking), default=NOT_THERE)
-    state = f"whole: {', '.join(whole)}" if whole else f"half there: no {', no '.join(best.lacking)}"
+    state = f"whole: {', '.join(whole)}" if whole else f"half there, without {', '.join(best.lacking)}"
     size = sum(path.stat().st_size for path in files)
     return CachedModel(name, kind_of(best.config), bool(whole), state, size, folder)
 

@@ -132,7 +132,7 @@ def test_models_says_what_is_whole_and_what_is_half(hub: LoopbackHub, run: Run, 
     lines = out.split("\npresets")[0].splitlines()
     assert len([line for line in lines if line.startswith(BASE_16) and "whole: main" in line]) == 2
     (half,) = [line for line in lines if line.startswith(sam)]
-    assert re.search(r"half there: no model.safetensors or pytorch_model.bin +200 kB", half)
+    assert re.search(r"half there, without model.safetensors or pytorch_model.bin +200 kB", half)
     assert "bert" not in out
     assert f"{BASE_16} (cached) x {LARGE_14} (to be downloaded)" in out
     hub.heal()
