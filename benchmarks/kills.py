@@ -19,10 +19,16 @@ from tqdm import tqdm
 from carlab.errors import CarlabError
 from carlab.trace import Trace
 from carlab.video.archive import VideoTraces
+from tests.backbones.loopback_hub import LoopbackHub
+from tests.tiny_clip import save_tiny_clip
 
 IMAGES = 12
 PATIENCE = 5.0
 """Seconds after which a process of a killed command still counts as left behind."""
+OUT = "OUT"
+"""Stands for the output folder in a command."""
+SLOW = 1e-4
+"""Seconds between 64 bytes of a download, so that it lasts as long as Python takes to start."""
 MARK = "CARLAB_KILLS"
 """Environment variable by which processes of a command are found."""
 
@@ -39,30 +45,33 @@ HEAD = (
 
 def kills(folder: Path, how_many: int = 200) -> list[tuple[object, ...]]:
     """Kill the commands so many times in all; return a row for each."""
-    rows: list[tuple[object, ...]] = []
-    tried = commands(folder)
+    hub = LoopbackHub(slow=SLOW)
+    tried = commands(folder, hub)
     count = how_many // len(tried)
-    for name, command in tried.items():
-        seconds = run(command, folder / f"{name}-whole") or 0.0
-        whole = contents(folder / f"{name}-whole")
-        rng, left, wrong, ends = random.Random(0), 0, 0, []  # noqa: S311 - moments, no secret
-        out = folder / f"{name}-0"
-        for _ in tqdm(range(count), desc=name):
-            while run(command, out, rng.uniform(0, seconds)) is not None:  # done before it was killed
-                ends.append(contents(out) == whole)
-                out = folder / f"{name}-{len(ends)}"
-            left += bool(left_behind())
-            wrong += bool(out.exists() and half_written(out, whole))
-        run(command, out)
-        ends.append(contents(out) == whole)
-        rows.append((name, count, wrong, left, f"{sum(ends)} of {len(ends)}"))
-    return rows
+    with hub.serving():
+        os.environ |= {"HF_ENDPOINT": hub.url, "OMP_NUM_THREADS": "1", MARK: "1"}
+        return [(name, count, *killed(command, folder / name, count)) for name, command in tried.items()]
 
 
-def commands(folder: Path) -> dict[str, list[str]]:
-    """Write images, a data set and a model; return the commands, which take `-o FOLDER` too."""
-    from tests.tiny_clip import save_tiny_clip
+def killed(command: list[str], place: Path, count: int) -> tuple[int, int, str]:
+    """Kill a command so often; return how often files were wrong and a process left, and how it ended."""
+    seconds = run(command, place / "whole") or 0.0
+    whole = contents(place / "whole")
+    rng, wrong, left, ends = random.Random(0), 0, 0, []  # noqa: S311 - moments, no secret
+    out = place / "0"
+    for _ in tqdm(range(count), desc=place.name):
+        while run(command, out, rng.uniform(0, seconds)) is not None:  # done before it was killed
+            ends.append(contents(out) == whole)
+            out = place / f"{len(ends)}"
+        left += bool(left_behind())
+        wrong += bool(out.exists() and half_written(out, whole))
+    run(command, out)
+    ends.append(contents(out) == whole)
+    return wrong, left, f"{sum(ends)} of {len(ends)}"
 
+
+def commands(folder: Path, hub: LoopbackHub) -> dict[str, list[str]]:
+    """Write images, a data set and a model, and put the model on the hub; return the commands."""
     photos, masks = folder / "data" / "images", folder / "data" / "masks"
     for made in (photos, masks):
         made.mkdir(parents=True)
@@ -72,13 +81,15 @@ def commands(folder: Path) -> dict[str, list[str]]:
         Image.fromarray(part).save(photos / f"{index}.png")
         Image.fromarray((part[..., 0] > 128).astype(np.uint8)).save(masks / f"{index}.png")
     (folder / "data" / "names.txt").write_text("cat\ndog\n")
-    clip = str(save_tiny_clip(folder / "clip"))
-    tiny = ["--preset", "reference/voc", "--proposer-backbone", clip, "--classifier", clip]
+    clip = save_tiny_clip(folder / "clip")
+    hub.add("someone/tiny-clip", {path.name: path.read_bytes() for path in clip.iterdir()})
+    model = ["--preset", "reference/voc", "--proposer-backbone", str(clip), "--classifier", str(clip)]
     words = ["-q", "cat", "-q", "dog"]
     return {
-        "eval": ["eval", "folder", "--root", str(folder / "data"), *tiny],
-        "segment": ["segment", str(photos), *words, *tiny],
-        "video": ["video", str(photos), *words, *tiny],
+        "eval": ["eval", "folder", "--root", str(folder / "data"), *model, "-o", OUT],
+        "segment": ["segment", str(photos), *words, *model, "-o", OUT],
+        "video": ["video", str(photos), *words, *model, "-o", OUT],
+        "fetch": ["fetch", "someone/tiny-clip"],
     }
 
 
@@ -86,8 +97,8 @@ def run(command: list[str], out: Path, kill_after: float | None = None) -> float
     """Call a command; return its seconds, or None if it was killed before it was done."""
     start = monotonic()
     process = subprocess.Popen(  # noqa: S603 - our own command
-        [sys.executable, "-m", "carlab.cli", *command, "-o", str(out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1", MARK: "1"},
+        [sys.executable, "-m", "carlab.cli", *(str(out) if word == OUT else word for word in command)],
+        env={**os.environ, "HF_HOME": str(out)},  # what `fetch` writes to
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -126,8 +137,9 @@ def marked() -> Iterator[int]:
 
 def results(folder: Path) -> dict[str, Path]:
     """Return every result by its path below the folder."""
-    found = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return {str(path.relative_to(folder)): path for path in found}
+    found = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    hidden = {name for name in found if any(part.startswith(".") for part in name.parts)}
+    return {str(name): path for name, path in found.items() if name not in hidden}
 
 
 def contents(folder: Path) -> dict[str, Any]:
@@ -137,6 +149,8 @@ def contents(folder: Path) -> dict[str, Any]:
 
 def said(path: Path) -> Any:
     """Return what a file says, but for what it cost; traces are equal if all but their cost is."""
+    if "snapshots" in path.parts:  # of a checkpoint
+        return path.read_bytes()
     if path.suffix == ".safetensors":
         return Trace.load(path)
     if path.name == "traces.zip":
