@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from benchmarks.crossval import FOLDS, Rows, chosen, miou
@@ -56,7 +55,7 @@ def proposing(**values: Any) -> Change:
 def without_worn(model: ClipAsRnn) -> ClipAsRnn:
     """Read queries for people as ImageNet's class names alone."""
     network: Any = model.classifier.backbone  # type: ignore[attr-defined]  # a TemplateClassifier
-    return backbones(people=network.people[:0], worn=torch.zeros_like(network.worn))(model)
+    return backbones(people=network.people[:0])(model)
 
 
 AXES: Mapping[str, tuple[Any, Callable[[Any], Change], tuple[Any, ...]]] = {

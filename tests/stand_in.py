@@ -42,6 +42,9 @@ class StandIn(Offline):
     def logits(self, images: Tensor, texts: Tensor) -> Tensor:
         return self.model.logit_scale.exp() * functional.normalize(images, dim=-1) @ texts.T
 
+    def _classes(self, means: Tensor) -> Tensor:
+        return means @ self.class_rows.T + self.class_bias  # sentence vectors: no classes, and no people
+
     def _pixels(self, images: np.ndarray) -> Tensor:
         pixels = torch.tensor(images).permute(0, 3, 1, 2) / 255
         mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))

@@ -1,15 +1,15 @@
 """The embedded default: an ImageNet classifier and a sentence encoder as one open-vocabulary model.
 
 This is **not CLIP**, and says so wherever its name appears. Both parts ship inside Python packages, so it
-works without a network. An image embedding holds EfficientNet-Lite2's scores of the 1,000 ImageNet classes. A
-text embedding holds P(k | query): how near the query's sentence vector is to the name and definition of class
-k. Together they give the probability of the query in the image, by the law of total probability:
+works without a network. An image embedding holds EfficientNet-Lite2's scores of the 1,000 ImageNet classes,
+and of people, for whom ImageNet has next to no class: they are as probable as the classes that people wear.
+A text embedding holds P(k | query): how near the query's sentence vector is to the name and definition of
+class k. Together they give the probability of the query in the image, by the law of total probability:
 
     l_q = scale * log P(q) sum_k P(k | q) exp(z_k),   P(k | q) = softmax_k(cos(q, name_k) / temperature)
 
-A broad query thus scores as high as the best of its classes: "dog" finds a beagle by its beagle score.
-People, for whom ImageNet has next to no class, are as probable as the classes that people wear. P(q) is 1, up
-to a constant, but for people, who are in more images than any other thing.
+A broad query thus scores as high as the best of its classes: "dog" finds a beagle by its beagle score. P(q)
+is 1, up to a constant, but for people, who are in more images than any other thing.
 """
 
 from collections.abc import Sequence
@@ -125,20 +125,20 @@ class Offline:
                 relation_kind="similarity",
             )
 
-    def tail(self, trunk: Trunk, activations: Float[Tensor, "n d"]) -> Float[Tensor, " k"]:
+    def tail(self, trunk: Trunk, activations: Float[Tensor, "n d"]) -> Float[Tensor, " c"]:
         """Run what is left: the mean over the patches, and the last layer."""
         return self._classes(activations.mean(0))
 
     @torch.no_grad()
-    def patches(self, trunk: Trunk) -> Float[Tensor, "n k"]:
-        """Return the score of every class in every patch: the class activation maps of Zhou et al. (2016)."""
+    def patches(self, trunk: Trunk) -> Float[Tensor, "n c"]:
+        """Return the score of every class, and of people, in every patch: the maps of Zhou et al. (2016)."""
         return self._classes(trunk.activations)
 
     @torch.no_grad()
     def encode_images(
         self, images: UInt8[np.ndarray, "m s1 s2 3"], *, skip_blocks: int = 0
-    ) -> Float[Tensor, "m k"]:
-        """Return the score of every class in every image. There is no block to skip here.
+    ) -> Float[Tensor, "m c"]:
+        """Return the score of every class and, last, of people in every image. There is no block to skip.
 
         Raises BackboneError if asked to skip blocks.
         """
@@ -151,24 +151,21 @@ class Offline:
             last = features(self.classifier, self._pixels(images))[1]
             return self._classes(last.float().mean(dim=(2, 3)))
 
-    def logits(self, images: Float[Tensor, "m k"], texts: Float[Tensor, "q c"]) -> Float[Tensor, "m q"]:
+    def logits(self, images: Float[Tensor, "m c"], texts: Float[Tensor, "q c"]) -> Float[Tensor, "m q"]:
         """Return the log probability of each text in each image, up to a constant of the image.
 
         What `texts` sum to makes no difference: the mean over several templates does not sum to 1.
         """
+        shares = (texts / texts.sum(-1, keepdim=True)).to(images)
+        priors = torch.where(shares[:, -1] > 0.5, self.people_prior, 1.0)
         highest = images.amax(-1, keepdim=True)
-        joint = self._priors_and_shares(texts.to(images))
-        return self.scale * (((images - highest).exp() @ joint.T).log() + highest)
+        return self.scale * (((images - highest).exp() @ (priors * shares.T)).log() + highest)
 
-    def _priors_and_shares(self, texts: Float[Tensor, "q c"]) -> Float[Tensor, "q k"]:
-        """Return P(q) P(k | q): people are what they wear, and more probable than other queries."""
-        shares = texts / texts.sum(-1, keepdim=True)
-        people = shares[:, -1:]
-        prior = torch.where(people > 0.5, self.people_prior, 1.0)
-        return prior * (shares[:, :-1] + people * self.worn)
-
-    def _classes(self, means: Float[Tensor, "*m d"]) -> Float[Tensor, "*m k"]:
-        return means @ self.class_rows.T + self.class_bias
+    def _classes(self, means: Float[Tensor, "*m d"]) -> Float[Tensor, "*m c"]:
+        """Return the score of every class and, last, of people: as probable as what they wear."""
+        scores = means @ self.class_rows.T + self.class_bias
+        people = (scores + self.worn.log()).logsumexp(-1, keepdim=True)
+        return torch.cat([scores, people], dim=-1)
 
     def _resized(self, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
         grow = self.max_side / max(image.shape[:2])

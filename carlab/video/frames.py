@@ -198,6 +198,11 @@ def _turned(raw: Any) -> Image:
     return np.ascontiguousarray(np.rot90(pixels, round(raw.rotation / 90) % 4))
 
 
+def _lenient(av: Any) -> dict[str, str]:
+    """Return the argument by which titles in another encoding are no error; PyAV 19 needs none."""
+    return {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+
+
 @contextmanager
 def _opened_video(path: Path) -> Iterator[tuple[Any, Any]]:
     """Open a file, and find its video stream; the picture of an album is none."""
@@ -207,7 +212,7 @@ def _opened_video(path: Path) -> Iterator[tuple[Any, Any]]:
             raise VideoError(f"expected a video, got {quoted(path)} without content; download it again")
         file.seek(0)
         options = {"format_whitelist": DEMUXERS}
-        with av.open(file, options=options, metadata_errors="replace") as container:
+        with av.open(file, options=options, **_lenient(av)) as container:
             cover = av.stream.Disposition.attached_pic
             streams = [one for one in container.streams.video if not one.disposition & cover]
             if not streams:
