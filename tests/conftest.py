@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 from carlab.backbones import load_backbone
 from carlab.backbones.clip import Clip
@@ -20,6 +21,10 @@ from carlab.stages.proposer import GradCam
 from carlab.stages.refiner import NoRefiner
 from tests.tiny_clip import save_tiny_clip
 from tests.tiny_siglip import save_tiny_siglip
+
+# On a busy machine an example takes long, or is made slowly: neither says anything of the code.
+settings.register_profile("carlab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("carlab")
 
 WORDS = ("cat", "dog", "red car", "bottle", "train")
 
