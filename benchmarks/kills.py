@@ -49,7 +49,7 @@ def kills(folder: Path, how_many: int = 200) -> list[tuple[object, ...]]:
     tried = commands(folder, hub)
     count = how_many // len(tried)
     with hub.serving():
-        os.environ |= {"HF_ENDPOINT": hub.url, "OMP_NUM_THREADS": "1", MARK: "1"}
+        os.environ["HF_ENDPOINT"] = hub.url
         return [(name, count, *killed(command, folder / name, count)) for name, command in tried.items()]
 
 
@@ -98,7 +98,7 @@ def run(command: list[str], out: Path, kill_after: float | None = None) -> float
     start = monotonic()
     process = subprocess.Popen(  # noqa: S603 - our own command
         [sys.executable, "-m", "carlab.cli", *(str(out) if word == OUT else word for word in command)],
-        env={**os.environ, "HF_HOME": str(out)},  # what `fetch` writes to
+        env={**os.environ, "OMP_NUM_THREADS": "1", MARK: "1", "HF_HOME": str(out)},  # where `fetch` writes
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

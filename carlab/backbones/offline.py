@@ -103,8 +103,8 @@ class Offline:
             names = torch.cat([self.class_names, self.people])
             nearness = self.sentences.encode(texts, self.class_centre) @ names.T
             shares = (nearness / self.name_temperature).softmax(-1)
-            people = shares[:, len(self.class_names) :].sum(-1, keepdim=True)
-            return torch.cat([shares[:, : len(self.class_names)], people], dim=-1)
+            classes, people = shares.split((len(self.class_names), len(self.people)), dim=-1)
+            return torch.cat([classes, people.sum(-1, keepdim=True)], dim=-1)
 
     @property
     def device(self) -> torch.device:

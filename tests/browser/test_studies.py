@@ -30,6 +30,8 @@ CELLS = [
     "RecurrencePlayer(carlab.refer(photo, ['the space shuttle', 'a flag']))",
 ]
 RUN, RUNS, REMOVAL, PHASES, FORCED, VIDEO, EXPRESSIONS = range(1, 8)
+FOUND = {"a cat": (0,), "a cat and a dog": (0, 1), "a dog": (1,)}
+"""Queries that are kept, by image of the run."""
 Shot = Callable[[Locator | Page, str], None]
 
 
@@ -46,9 +48,6 @@ def page(server: Server, new_page: Callable[..., Page], tiny: ClipAsRnn) -> Page
     page = new_page(viewport={"width": 1600, "height": 1600})
     run_notebook(page, server.write("studies.ipynb", CELLS), len(CELLS))
     return page
-
-
-FOUND = {"a cat": (0,), "a cat and a dog": (0, 1), "a dog": (1,)}
 
 
 def listed(explorer: Locator) -> list[str]:

@@ -65,7 +65,7 @@ def test_something_after_the_end_is_one_error(tmp_path: Path) -> None:
     one_line(path)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
 def test_random_bytes_are_one_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "t").write_bytes(content)

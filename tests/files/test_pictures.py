@@ -30,7 +30,7 @@ def test_neighbours_differ_in_hue() -> None:
     assert min(min(step, 1 - step) for step in steps) > 0.3
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4), st.integers(1, 4))
 def test_enlarging_is_bilinear_with_half_pixel_centres(rows: int, across: int, tall: int, wide: int) -> None:
     maps = np.random.default_rng(0).random((2, rows, across), dtype=np.float32)
@@ -51,7 +51,7 @@ def test_resizing_keeps_range_and_takes_none() -> None:
     np.testing.assert_array_equal(resize_maps(maps, 5, 7), maps)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**32 - 1))
 def test_edges_are_what_erosion_takes(height: int, width: int, seed: int) -> None:
     region = np.random.default_rng(seed).random((height, width)) < 0.7

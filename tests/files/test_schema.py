@@ -22,7 +22,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(JSON)
 def test_any_json_is_a_value_or_a_value_error(value: Any) -> None:
     content = json.dumps(value).encode()
@@ -45,7 +45,7 @@ def problem(read: Any, content: bytes) -> str:
     return ""
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(JSON)
 def test_what_is_plain_is_what_json_reads(value: Any) -> None:
     """As Python's own reader has it; what it takes and is refused here is endless, deep or not finite."""

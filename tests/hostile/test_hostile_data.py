@@ -182,7 +182,7 @@ def image(height: int, width: int) -> CocoImage:
     return CocoImage(7, "a.jpg", height, width)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_run_lengths_are_read_as_pycocotools_does(data: st.DataObject) -> None:
     """Its own text of them, and its own decoder as the truth."""

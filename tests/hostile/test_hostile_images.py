@@ -104,7 +104,7 @@ def test_a_truncated_file_is_never_a_different_picture(name: str) -> None:
     assert refused >= len(content) // 41
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 @pytest.mark.parametrize("name", FILES)
 def test_flipped_bytes_give_a_picture_or_a_complaint(name: str, data: st.DataObject) -> None:
@@ -115,7 +115,7 @@ def test_flipped_bytes_give_a_picture_or_a_complaint(name: str, data: st.DataObj
     picture_or_complaint(bytes(content))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\x10\0\0\0WEBP", b"BM", b"GIF89a"])
     | st.sampled_from([b"II*\0", b"MM\0*", b"II+\0", b"P1\n", b"P5 ", b"P6 ", b"Pf\n", b"Py"]),

@@ -20,9 +20,7 @@ queries = st.lists(st.sampled_from(NAMES), min_size=1, max_size=6, unique=True)
 thetas = st.floats(0, 1)
 CASES = int(os.environ.get("CARLAB_CASES", "25"))
 """Of each law; `python -m benchmarks.reliability laws` sets more."""
-relaxed = settings(
-    max_examples=CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+relaxed = settings(max_examples=CASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def run(model: ClipAsRnn, photo: np.ndarray, names: list[str], theta: float, keep_best: bool) -> Trace:

@@ -182,7 +182,7 @@ def test_damage_anywhere_is_one_error_or_another_trace(tmp_path: Path) -> None:
     assert 20 <= read < 178, "some damage is seen, that of pixels is not"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     height=st.integers(1, 40),
     width=st.integers(1, 40),

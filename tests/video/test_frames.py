@@ -115,6 +115,14 @@ def test_each_third_frame(tmp_path: Path) -> None:
     assert len({str(open_clip(path, every=k).identity()) for k in (1, 3)}) == 2
 
 
+def test_metadata_in_another_encoding(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mov", moving(3))
+    whole = path.read_bytes()
+    assert b"Lavf" in whole  # the name of the encoder
+    path.write_bytes(whole.replace(b"Lavf", b"\xff\xfe\xe9\xe8"))
+    assert len(read(path)) == 3
+
+
 def test_a_folder_of_images(tmp_path: Path) -> None:
     pictures = moving(3)
     for name, picture in zip("bca", pictures, strict=True):
